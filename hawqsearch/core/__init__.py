@@ -1,0 +1,1 @@
+"""What the stages say to each other: frozen values and the protocols."""
