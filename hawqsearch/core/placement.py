@@ -1,0 +1,61 @@
+"""Which tensors and weights a configuration quantizes: one rule, for simulation, scores and exporters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.model import ModelSpec, TensorSpec
+from hawqsearch.core.precision import FP32, Format, Precision
+from hawqsearch.core.problem import Config
+from hawqsearch.core.target import Target
+
+__all__ = ["Placement", "place"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The set of quantizers of one configuration.
+
+    Args:
+        weights: layer -> format of its weights; float layers are absent.
+        activations: tensor -> format of its quantizer; float tensors are absent.
+        requantized: tensors that leave their kernel quantized, so that float readers see the rounding
+            too; on other quantized tensors float readers read the float value.
+    """
+
+    weights: FrozenDict[str, Format]
+    activations: FrozenDict[str, Format]
+    requantized: frozenset[str]
+
+    def reads_quantized(self, node_precision: Precision, tensor: str) -> bool:
+        """Whether a node of that precision sees the tensor's quantized value."""
+        return tensor in self.activations and (tensor in self.requantized or node_precision.quantizes_input)
+
+
+def place(spec: ModelSpec, target: Target, config: Config) -> Placement:
+    """The quantizers of `config` (node name -> precision; nodes not named are fp32). DESIGN section 2.
+
+    A tensor is quantized if its producer's kernel requantizes its output, or if any reader is int8;
+    one quantizer per tensor, shared by all of its readers.
+    """
+    precision = {n.name: Precision.parse(config.get(n.name, "fp32")) for n in spec.nodes}
+    requantized = frozenset(t.name for t in spec.tensors if _requantizes(spec, target, config, t))
+    return Placement(
+        weights=FrozenDict({n.name: precision[n.name].weight for n in spec.layers if not precision[n.name].is_float}),
+        activations=FrozenDict(
+            {
+                t.name: Format("int8")
+                for t in spec.tensors
+                if t.name in requantized or any(precision.get(r, FP32).quantizes_input for r in t.targets)
+            }
+        ),
+        requantized=requantized,
+    )
+
+
+def _requantizes(spec: ModelSpec, target: Target, config: Config, tensor: TensorSpec) -> bool:
+    if tensor.source not in config:
+        return False
+    kernel = target.kernel(spec.node(tensor.source).op, config[tensor.source])
+    return kernel is not None and kernel.requantizes

@@ -1,0 +1,89 @@
+"""Number formats, and the pair of them that a layer computes in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from hawqsearch.errors import InputError
+
+__all__ = ["FP32", "Format", "Precision"]
+
+_BITS: Final = MappingProxyType({"fp32": 32, "fp16": 16, "bf16": 16, "int16": 16} | {f"int{b}": b for b in range(2, 9)})
+_NAME: Final = re.compile(r"w(?P<weight>[2-8])a(?:(?P<static>8)|(?P<dynamic>8d)|(?P<wide>i16)|(?P<none>16))")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Format:
+    """One number format: `fp32`, `int8`, `int4` …"""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in _BITS:
+            raise InputError(f"unknown number format {self.name!r}; known: {', '.join(_BITS)}")
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def bits(self) -> int:
+        """Bits of one code point."""
+        return _BITS[self.name]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether values are stored as they are, without a scale."""
+        return not self.name.startswith("int")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Precision:
+    """Weight format x format of the layer's *input*; `parse` is the inverse of `str`.
+
+    `w8a8` has static int8 inputs, `w8a8d` dynamic ones, `w4a16` quantizes weights only (inputs
+    stay in the runtime's float), `w8ai16` has 16-bit integer inputs, `fp32` quantizes nothing.
+    """
+
+    weight: Format
+    activation: Format
+    dynamic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.weight.is_float and self.activation != self.weight:
+            raise InputError(f"float weights go with float activations only, got {self!r}")
+        if self.dynamic and self.activation.name != "int8":
+            raise InputError(f"only int8 activations can be dynamic, got {self.activation}")
+
+    def __str__(self) -> str:
+        if self.weight.is_float:
+            return self.weight.name
+        suffix = {"int8": "8d" if self.dynamic else "8", "int16": "i16", "fp32": "16"}[self.activation.name]
+        return f"w{self.weight.bits}a{suffix}"
+
+    @classmethod
+    def parse(cls, text: str) -> Precision:
+        """The precision that `text` names; raises `InputError` with examples otherwise."""
+        if text == "fp32":
+            return FP32
+        match = _NAME.fullmatch(text)
+        if match is None:
+            raise InputError(f"unknown precision {text!r}; write w8a8, w8a8d, w4a8, w4a16, w8ai16 or fp32")
+        wide, none = match["wide"], match["none"]
+        activation = "int16" if wide else "fp32" if none else "int8"
+        return cls(Format(f"int{match['weight']}"), Format(activation), dynamic=match["dynamic"] is not None)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing is quantized."""
+        return self.weight.is_float
+
+    @property
+    def quantizes_input(self) -> bool:
+        """Whether the layer's input tensor gets a quantizer."""
+        return not self.activation.is_float
+
+
+FP32: Final = Precision(Format("fp32"), Format("fp32"))
