@@ -1,0 +1,1 @@
+"""Number formats on tensors: ranges, rounding, and the network that a configuration computes."""
