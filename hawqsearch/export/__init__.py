@@ -1,0 +1,1 @@
+"""One tool a file: a configuration, handed to what deploys it."""

@@ -1,0 +1,1 @@
+"""onnxruntime sessions: opened, timed, and asked which kernels they really ran."""

@@ -1,0 +1,162 @@
+"""Spaces as files: which network, its weights, its data, and the precisions allowed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.precision import Precision
+from hawqsearch.core.space import SearchSpace
+from hawqsearch.errors import FileFormatError, InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    import torch
+
+    from hawqsearch.core.data import Splits
+
+__all__ = ["DEFAULT", "SpaceFile", "data_folder", "find_space", "load_model", "load_splits", "space_names"]
+
+DEFAULT: Final = "digits"
+_TEXTS: Final = ("name", "summary", "model", "weights", "data", "metric")
+_KEYS: Final = frozenset({*_TEXTS, "precisions", "ties", "pins"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceFile:
+    """A space as its TOML file says it.
+
+    Args:
+        path: the file; weights are looked for beside it.
+        model, data: `module:callable`; `model()` is a module, `data(folder or None)` its splits.
+        weights: a file name, or `package:file` for one that travels in a package.
+    """
+
+    path: Path
+    name: str
+    summary: str
+    model: str
+    weights: str
+    data: str
+    metric: str
+    space: SearchSpace
+
+
+def space_names() -> tuple[str, ...]:
+    """Names of the spaces that ship with the package."""
+    return tuple(sorted(p.name.removesuffix(".toml") for p in _shipped().iterdir() if p.name.endswith(".toml")))
+
+
+def find_space(name: str) -> SpaceFile:
+    """The space of that name, or in that TOML file; raises `UnknownNameError` or `FileFormatError`."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        if name not in space_names():
+            raise UnknownNameError("space", name, space_names())
+        path = Path(str(_shipped())) / f"{name}.toml"
+    return read_space(path)
+
+
+def read_space(path: Path) -> SpaceFile:
+    """The space that a TOML file describes."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"there is no space file {path}; `hawqsearch spaces` lists those that ship") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path} is not a TOML file: {error}") from None
+    for key in table:
+        if key not in _KEYS:
+            raise FileFormatError(f"{path}: {UnknownNameError('key', key, _KEYS)}")
+    for key in ("model", "weights", "data", "precisions"):
+        if key not in table:
+            raise FileFormatError(f"{path} has no {key!r}; see search_spaces/digits.toml for a whole one")
+    return SpaceFile(
+        path=path,
+        name=str(table.get("name", path.stem)),
+        summary=str(table.get("summary", "")),
+        model=str(table["model"]),
+        weights=str(table["weights"]),
+        data=str(table["data"]),
+        metric=str(table.get("metric", "top-1")),
+        space=_space(table, path),
+    )
+
+
+def data_folder(directory: Path | None) -> Path:
+    """Where data and weights that do not ship are looked for."""
+    import platformdirs
+
+    if directory is not None:
+        return directory
+    named = os.environ.get("HAWQSEARCH_DATA")
+    return Path(named) if named else platformdirs.user_data_path("hawqsearch")
+
+
+def load_model(space: SpaceFile, *, weights: Path | None = None, directory: Path | None = None) -> torch.nn.Module:
+    """The trained network in evaluation mode; raises `InputError` where weights are missing or do not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = weights if weights is not None else _find_weights(space, directory)
+    model: torch.nn.Module = _callable(space.model, space.path)()
+    try:
+        model.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise InputError(f"there are no weights at {path}; name a safetensors file with --weights") from None
+    except SafetensorError as error:
+        raise FileFormatError(f"{path} is not a whole safetensors file: {error}") from None
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise InputError(f"the weights in {path} do not fit {space.model}: {problem}") from None
+    return model.eval()
+
+
+def load_splits(space: SpaceFile, directory: Path | None = None) -> Splits:
+    """The data of a space."""
+    splits: Splits = _callable(space.data, space.path)(directory)
+    return splits
+
+
+def _shipped() -> importlib.resources.abc.Traversable:
+    return importlib.resources.files("search_spaces")
+
+
+def _space(table: Mapping[str, Any], path: Path) -> SearchSpace:
+    try:
+        return SearchSpace(
+            precisions=tuple(Precision.parse(text) for text in table["precisions"]),
+            pins=FrozenDict({name: Precision.parse(text) for name, text in table.get("pins", {}).items()}),
+            ties=tuple(tuple(group) for group in table.get("ties", [])),
+        )
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from None
+
+
+def _callable(reference: str, path: Path) -> Callable[..., Any]:
+    module, _, name = reference.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{path}: cannot load {reference!r} ({error}); write it as module:callable") from None
+    return found
+
+
+def _find_weights(space: SpaceFile, directory: Path | None) -> Path:
+    package, _, file = space.weights.rpartition(":")
+    if package:
+        return Path(str(importlib.resources.files(package))) / file
+    places = (space.path.parent, data_folder(directory))
+    for place in places:
+        if (place / file).exists():
+            return place / file
+    raise InputError(
+        f"no {file} in {' or '.join(map(str, places))}; name it with --weights FILE, "
+        "or its folder with --data DIR or HAWQSEARCH_DATA"
+    )
