@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from hawqsearch.core.cost import FREE, QUANTITIES, Cost
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.errors import InputError, UnknownNameError
 
-__all__ = ["Choice", "Config", "Edge", "EdgePrice", "Interaction", "SearchProblem"]
+__all__ = ["LIMIT_TOLERANCE", "Choice", "Config", "Edge", "EdgePrice", "Interaction", "SearchProblem"]
+
+LIMIT_TOLERANCE: Final = 1e-9
+"""Relative: a limit may be exceeded by this share of itself, which is float rounding and nothing else."""
 
 Config = Mapping[str, str]
 """Node name -> precision name, every node of the problem named."""
@@ -18,7 +22,7 @@ Config = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one precision of one node costs; `score` is how much it hurts (lower is better, may be negative)."""
+    """What one precision of one node costs; `score` is how much it hurts (lower is better, may be < 0)."""
 
     score: float
     cost: Cost
@@ -107,11 +111,11 @@ class SearchProblem:
         """Bounded quantities that `config` exceeds by more than float rounding, with by how much."""
         cost = self.cost(config)
         over = {q: _known(cost, q) - limit for q, limit in self.limits.items()}
-        return {q: by for q, by in over.items() if by > 1e-9 * max(1.0, abs(self.limits[q]))}
+        return {q: by for q, by in over.items() if by > LIMIT_TOLERANCE * abs(self.limits[q])}
 
     def is_feasible(self, config: Config) -> bool:
         """Whether every limit and every tie holds."""
-        tied = all(len({config[n] for n in group}) == 1 for group in self.ties)
+        tied = all(len({config[n] for n in group}) <= 1 for group in self.ties)
         return tied and not self.excess(config)
 
     def _check_choices(self) -> None:
@@ -163,7 +167,9 @@ class SearchProblem:
                 for name, choice in options.items():
                     if choice.cost.get(quantity) is None:
                         raise InputError(f"{quantity} is limited but unknown for {node} {name}")
-            parts = [("base", self.base)] + [(f"edge from {e.source}", p.cost) for e in self.edges for p in e.prices]
+            parts = [("base", self.base)] + [
+                (f"edge from {e.source}", p.cost) for e in self.edges for p in e.prices
+            ]
             for what, cost in parts:
                 if cost.get(quantity) is None:
                     raise InputError(f"{quantity} is limited but unknown for the {what}")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hawqsearch.core.cost import Cost
 from hawqsearch.core.frozen import FrozenDict
-from hawqsearch.core.problem import SearchProblem
+from hawqsearch.core.problem import Config, SearchProblem
 
 __all__ = ["GAP_OF_OPTIMAL", "RunnerUp", "SearchResult", "SearchStrategy", "Status", "relative_gap"]
 
@@ -35,6 +35,12 @@ class RunnerUp:
 
     config: FrozenDict[str, str]
     score: float
+
+    @classmethod
+    def of(cls, problem: SearchProblem, config: Config) -> RunnerUp:
+        """`config` with the score that `problem` gives it."""
+        answer = FrozenDict[str, str]({node: config[node] for node in problem.choices})
+        return cls(config=answer, score=problem.score(answer))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,50 @@ class SearchResult:
     def gap(self) -> float | None:
         """Relative distance to the bound, None where nothing is proven."""
         return None if self.bound is None else max(0.0, relative_gap(self.score, self.bound))
+
+    @classmethod
+    def of(
+        cls,
+        problem: SearchProblem,
+        config: Config,
+        *,
+        strategy: str,
+        bound: float | None = None,
+        proven: bool = False,
+        seed: int | None = None,
+        seconds: float = 0.0,
+        runner_up: Config | None = None,
+        runner_up_seconds: float = 0.0,
+    ) -> SearchResult:
+        """`config` with its score and cost as `problem` has them; OPTIMAL if `proven` and the gap is small.
+
+        Raises:
+            ValueError: a strategy's own bug: `config` is not feasible, or `bound` lies above its score.
+        """
+        answer = FrozenDict[str, str]({node: config[node] for node in problem.choices})
+        if not problem.is_feasible(answer):
+            raise ValueError(
+                f"{strategy} answered a configuration that breaks a tie or exceeds {problem.excess(answer)}"
+            )
+        score = problem.score(answer)
+        if bound is not None and relative_gap(score, bound) < -GAP_OF_OPTIMAL:
+            raise ValueError(
+                f"{strategy} claims the bound {bound!r} above the score {score!r} of its own answer"
+            )
+        bound = None if bound is None else min(bound, score)
+        optimal = proven and bound is not None and relative_gap(score, bound) <= GAP_OF_OPTIMAL
+        return cls(
+            config=answer,
+            score=score,
+            cost=problem.cost(answer),
+            status=Status.OPTIMAL if optimal else Status.FEASIBLE,
+            bound=bound,
+            strategy=strategy,
+            seed=seed,
+            seconds=seconds,
+            runner_up=None if runner_up is None else RunnerUp.of(problem, runner_up),
+            runner_up_seconds=runner_up_seconds,
+        )
 
 
 class SearchStrategy(Protocol):
