@@ -76,7 +76,8 @@ def test_error_is_at_most_half_a_step_inside_the_range(data: st.DataObject) -> N
     x = data.draw(tensors(scale))
     inside = (x >= (low - zero_point) * scale) & (x <= (high - zero_point) * scale)
     error = (affine.fake_quantize(x, scale, zero_point, low, high) - x).abs()[inside]
-    assert (error.double() <= 0.5 * scale + 1e-5 * scale).all()
+    float_rounding = 1e-4 * scale  # of a value some hundred steps from 0
+    assert (error.double() <= 0.5 * scale + float_rounding).all()
 
 
 @given(st.data())
