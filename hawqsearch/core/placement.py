@@ -10,7 +10,7 @@ from hawqsearch.core.precision import FP32, Format, Precision
 from hawqsearch.core.problem import Config
 from hawqsearch.core.target import Target
 
-__all__ = ["Placement", "place"]
+__all__ = ["Placement", "leaves_quantized", "place"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def place(spec: ModelSpec, target: Target, config: Config) -> Placement:
     one quantizer per tensor, shared by all of its readers.
     """
     precision = {n.name: Precision.parse(config.get(n.name, "fp32")) for n in spec.nodes}
-    requantized = frozenset(t.name for t in spec.tensors if _requantizes(spec, target, config, t))
+    requantized = frozenset(t.name for t in spec.tensors if leaves_quantized(spec, target, config, t))
     return Placement(
         weights=FrozenDict({n.name: precision[n.name].weight for n in spec.layers if not precision[n.name].is_float}),
         activations=FrozenDict(
@@ -54,7 +54,8 @@ def place(spec: ModelSpec, target: Target, config: Config) -> Placement:
     )
 
 
-def _requantizes(spec: ModelSpec, target: Target, config: Config, tensor: TensorSpec) -> bool:
+def leaves_quantized(spec: ModelSpec, target: Target, config: Config, tensor: TensorSpec) -> bool:
+    """Whether the kernel that makes `tensor` hands it over quantized, whoever reads it."""
     if tensor.source not in config:
         return False
     kernel = target.kernel(spec.node(tensor.source).op, config[tensor.source])

@@ -1,8 +1,8 @@
 """`hawqsearch.problem` files: the numbers of a search problem as JSON, version 1, without any model.
 
 More than the plain form says, in reading and writing alike: either of the two `precisions` of an edge's price
-may be a list of names (paid once for any source in the first and any consumer in the second); `weight_bits` is
-one more quantity; a cost that an edge or the base leaves out is 0, and `null` there says that it is unknown.
+may be a list of names (paid once for any source in the first, any consumer in the second); `weight_bits` is one
+more quantity; a cost that an edge or the base leaves out is 0, and `null` there says that it is unknown.
 """
 
 from __future__ import annotations

@@ -162,6 +162,7 @@ class _Writer:
             codes_name = self._constant(f"{name}_q", codes.astype(np.int8))
         output = f"{name}_dq"
         inputs = [codes_name, self._constant(f"{name}_scale", scale.astype(np.float32))]
+        inputs.append(self._constant(f"zeros{len(scale)}", np.zeros(len(scale), np.int8)))  # QGemm insists on one
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [output], name=output, axis=0))
         return output
 

@@ -1,0 +1,134 @@
+"""What a device takes for a kernel: signatures, measurements with their spread, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.model import WEIGHTED_OPS, NodeSpec
+
+__all__ = ["Change", "ChangeKey", "HardwareProfile", "KernelKey", "Measurement", "Rig", "Signature", "weakest_origin"]
+
+_ORIGINS = ("measured", "simulated", "published", "predicted")
+
+
+class Change(StrEnum):
+    """A change of precision on a tensor."""
+
+    TO_INT8 = "to_int8"
+    TO_FLOAT = "to_float"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Signature:
+    """What a kernel's time depends on: operator, shapes and fused activation; batch is in the shapes.
+
+    For pooling, `weight_shape` holds the window.
+    """
+
+    op: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+    activation: str | None = None
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the kernel multiplies by weights."""
+        return self.op in WEIGHTED_OPS
+
+    def __str__(self) -> str:
+        parts = [self.op, _by(self.input_shape), _by(self.output_shape)]
+        if self.weight_shape:
+            parts.append(f"k{_by(self.weight_shape)}")
+        if self.stride:
+            parts.append(f"s{_by(self.stride)}p{_by(self.padding)}d{_by(self.dilation)}g{self.groups}")
+        return " ".join([*parts, self.activation or "-"])
+
+    @classmethod
+    def of(cls, node: NodeSpec, batch: int) -> Signature:
+        """The signature of a node at that batch."""
+        return cls(
+            op=node.op,
+            input_shape=(batch, *node.input_shape[1:]),
+            output_shape=(batch, *node.output_shape[1:]),
+            weight_shape=node.weight_shape,
+            stride=node.stride,
+            padding=node.padding,
+            dilation=node.dilation,
+            groups=node.groups,
+            activation=node.activation,
+        )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KernelKey:
+    """A kernel: its signature, and the precision that is timed (`w8a8`, `fp32`)."""
+
+    signature: Signature
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ChangeKey:
+    """A change of precision on a tensor of a shape, batch first."""
+
+    shape: tuple[int, ...]
+    change: Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Median of `n` runs in ms, with the quartiles."""
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    n: int
+    origin: str = "measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rig:
+    """What was measured on: part of every key, because a profile of one is not one of another."""
+
+    device: str
+    runtime: str
+    threads: int
+    batch: int
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.device}, {self.runtime}, {threads}, batch {self.batch}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareProfile:
+    """Times of kernels and of precision changes on one rig; where they come from is told per row."""
+
+    target: str
+    rig: Rig
+    date: str
+    kernels: FrozenDict[KernelKey, Measurement]
+    changes: FrozenDict[ChangeKey, Measurement]
+
+    @property
+    def origin(self) -> str:
+        """The weakest word of its rows, with the rig and the date."""
+        words = {m.origin for m in (*self.kernels.values(), *self.changes.values())}
+        return f"{weakest_origin(words)}: {self.rig}, {self.date}"
+
+
+def weakest_origin(words: Iterable[str]) -> str:
+    """Of the words measured, simulated, published, predicted: the one that claims least."""
+    return max(words, key=_ORIGINS.index, default="measured")
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

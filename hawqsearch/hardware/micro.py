@@ -1,0 +1,164 @@
+"""Smallest ONNX models that make a runtime run one kernel, or one change of precision.
+
+The values are arbitrary: integer and float kernels take the same time whatever they multiply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from hawqsearch.core.hardware import Signature
+from hawqsearch.core.target import Scheme
+
+__all__ = ["change_model", "kernel_model"]
+
+_OPSET: Final = 21
+_KERNEL: Final = "kernel"
+
+
+@dataclass(slots=True)
+class _Graph:
+    scheme: Scheme
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: list[onnx.TensorProto] = field(default_factory=list)
+    inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"constant{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def add(self, op: str, inputs: Sequence[str], name: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def input(self, shape: Sequence[int], *, codes: bool) -> str:
+        kind = self._code_type if codes else TensorProto.FLOAT
+        name = f"x{len(self.inputs)}"
+        self.inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        return self.dequantize(name) if codes else name
+
+    def quantize(self, value: str) -> str:
+        return self.add("QuantizeLinear", [value, *self._scale_and_zero()], f"{value}_q")
+
+    def dequantize(self, value: str) -> str:
+        return self.add("DequantizeLinear", [value, *self._scale_and_zero()], f"{value}_dq")
+
+    def weighted(self, signature: Signature, value: str, *, int8: bool, name: str) -> str:
+        """Conv or Gemm on `value`, with its fused activation."""
+        weight, bias = self._weights(signature, int8=int8)
+        if signature.op == "conv":
+            pads = [*signature.padding, *signature.padding]
+            output = self.add(
+                "Conv",
+                [value, weight, bias],
+                name,
+                strides=list(signature.stride),
+                pads=pads,
+                dilations=list(signature.dilation),
+                group=signature.groups,
+            )
+        else:
+            output = self.add("Gemm", [value, weight, bias], name, transB=1)
+        return self.activation(signature, output)
+
+    def activation(self, signature: Signature, value: str) -> str:
+        if signature.activation == "relu":
+            return self.add("Relu", [value], f"{value}_relu")
+        if signature.activation == "relu6":
+            low, high = self.constant(np.float32(0)), self.constant(np.float32(6))
+            return self.add("Clip", [value, low, high], f"{value}_relu6")
+        return value
+
+    def model(self, output: str, *, codes: bool) -> onnx.ModelProto:
+        kind = self._code_type if codes else TensorProto.FLOAT
+        result = helper.make_tensor_value_info(output, kind, None)
+        graph = helper.make_graph(self.nodes, "micro", self.inputs, [result], self.initializers)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=10)
+
+    def _weights(self, signature: Signature, *, int8: bool) -> tuple[str, str]:
+        rng = np.random.default_rng(0)
+        shape, out = signature.weight_shape, signature.weight_shape[0]
+        if not int8:
+            weight = rng.standard_normal(shape, dtype=np.float32)
+            return self.constant(weight), self.constant(np.zeros(out, np.float32))
+        codes = self.constant(rng.integers(-127, 128, shape).astype(np.int8))
+        scale = self.constant(np.full(out, 0.01, np.float32))
+        zero = self.constant(np.zeros(out, np.int8))
+        weight_dq = self.add("DequantizeLinear", [codes, scale, zero], f"weight_{codes}", axis=0)
+        bias = self.constant(np.zeros(out, np.int32))
+        bias_scale = self.constant(np.full(out, 0.01 * self._input_scale, np.float32))
+        return weight_dq, self.add("DequantizeLinear", [bias, bias_scale], f"bias_{codes}", axis=0)
+
+    def _scale_and_zero(self) -> tuple[str, str]:
+        lowest = self.scheme.activation_codes[0]
+        zero = np.array(lowest, np.int8 if self.scheme.signed_activations else np.uint8)
+        return self.constant(np.float32(self._input_scale)), self.constant(zero)
+
+    @property
+    def _input_scale(self) -> float:
+        return 6 / 255  # a ReLU6 then ends at the highest code, which is when it is fused
+
+    @property
+    def _code_type(self) -> int:
+        return int(TensorProto.INT8 if self.scheme.signed_activations else TensorProto.UINT8)
+
+
+def kernel_model(signature: Signature, *, int8: bool, scheme: Scheme) -> onnx.ModelProto:
+    """A model of one node named `kernel…`; integer ones read and write codes, so nothing else is timed."""
+    graph = _Graph(scheme)
+    if signature.is_weighted:
+        value = graph.weighted(signature, graph.input(signature.input_shape, codes=int8), int8=int8, name=_KERNEL)
+        # a fully connected kernel may leave its output in float, a convolution may not
+        codes = int8 and signature.op == "conv"
+    else:
+        value, codes = _join(graph, signature, int8=int8), int8
+    return graph.model(graph.quantize(value) if codes else value, codes=codes)
+
+
+def change_model(shape: Sequence[int], *, to_int8: bool, scheme: Scheme) -> onnx.ModelProto:
+    """Two 1x1 convolutions (two fully connected layers for flat tensors), `kernel0` and `kernel1`, of
+    different precision with a tensor of `shape` (batch first) between them: what runs between the two
+    kernels is the price of the change."""
+    graph = _Graph(scheme)
+    signature = _neutral(shape)
+    first = graph.weighted(signature, graph.input(shape, codes=not to_int8), int8=not to_int8, name=f"{_KERNEL}0")
+    between = graph.dequantize(graph.quantize(first))
+    if not to_int8:
+        wide = graph.add("Cast", [between], "wide", to=int(TensorProto.DOUBLE))
+        between = graph.add("Cast", [wide], "back", to=int(TensorProto.FLOAT))
+    second = graph.weighted(signature, between, int8=to_int8, name=f"{_KERNEL}1")
+    return graph.model(graph.quantize(second) if to_int8 else second, codes=to_int8)
+
+
+def _neutral(shape: Sequence[int]) -> Signature:
+    channels = shape[1]
+    conv = len(shape) == 4
+    return Signature(
+        op="conv" if conv else "linear",
+        input_shape=tuple(shape),
+        output_shape=tuple(shape),
+        weight_shape=(channels, channels, 1, 1) if conv else (channels, channels),
+        stride=(1, 1) if conv else (),
+        padding=(0, 0) if conv else (),
+        dilation=(1, 1) if conv else (),
+    )
+
+
+def _join(graph: _Graph, signature: Signature, *, int8: bool) -> str:
+    if signature.op == "add":
+        sides = [graph.input(signature.input_shape, codes=int8) for _ in range(2)]
+        return graph.activation(signature, graph.add("Add", sides, _KERNEL))
+    value = graph.input(signature.input_shape, codes=int8)
+    if signature.op == "concat":
+        return graph.add("Concat", [value, graph.input(signature.input_shape, codes=int8)], _KERNEL, axis=1)
+    kernel = signature.weight_shape
+    op = "AveragePool" if signature.op == "avg_pool" else "MaxPool"
+    pads = [*signature.padding, *signature.padding]
+    return graph.add(op, [value], _KERNEL, kernel_shape=list(kernel), strides=list(signature.stride), pads=pads)

@@ -1,0 +1,1 @@
+"""How much each choice hurts; one method a file."""
