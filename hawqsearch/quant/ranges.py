@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,18 @@ from torch import Tensor
 from hawqsearch.core.model import TensorSpec
 from hawqsearch.core.target import Scheme
 from hawqsearch.errors import UnsupportedModelError
+from hawqsearch.graph.run import Sweep
+from hawqsearch.graph.trace import TracedModel
 from hawqsearch.quant import affine
+from hawqsearch.quant.statistics import CHUNK
 
-__all__ = ["ActivationRange", "Observed", "calibrate_range"]
+__all__ = ["ActivationRange", "Observed", "calibrate_range", "observe"]
 
 _RATIOS = tuple(1 - i / 40 for i in range(33))
 """Candidate ends as shares of the observed end: 8 bits want little clipping, 0.2 is far enough."""
 _LEAST_SCALE = 2.0**-40
+_SAMPLE = 2**16
+"""Values of a tensor that are kept: enough to see what 8 bits may clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,35 @@ class Observed:
     sample: Tensor
     least: float
     greatest: float
+
+
+def observe(traced: TracedModel, inputs: Tensor, tensors: Iterable[str], *, seed: int) -> dict[str, Observed]:
+    """What each named tensor holds while the float network runs over `inputs` (n, …)."""
+    parts: dict[str, list[Observed]] = {name: [] for name in tensors}
+    generator = torch.Generator().manual_seed(seed)
+    for chunk in torch.split(inputs, CHUNK):
+        wanted = _SAMPLE * len(chunk) // len(inputs) + 1
+        sweep = Sweep(traced, chunk)
+        for name in sweep:
+            if name in parts:
+                parts[name].append(_observed(sweep.value(name), wanted, generator))
+    return {name: _merged(seen) for name, seen in parts.items()}
+
+
+def _observed(x: Tensor, wanted: int, generator: torch.Generator) -> Observed:
+    """`wanted` values of `x` drawn with replacement, or all where there are no more."""
+    values = x.detach().flatten()
+    if len(values) > wanted:
+        values = values[torch.randint(len(values), (wanted,), generator=generator)]
+    return Observed(sample=values, least=float(x.min()), greatest=float(x.max()))
+
+
+def _merged(parts: list[Observed]) -> Observed:
+    return Observed(
+        sample=torch.cat([p.sample for p in parts]),
+        least=float(np.min([p.least for p in parts])),
+        greatest=float(np.max([p.greatest for p in parts])),
+    )
 
 
 def calibrate_range(tensor: TensorSpec, observed: Observed, scheme: Scheme) -> ActivationRange:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.model import NodeSpec
+from hawqsearch.graph.run import Sweep
+from hawqsearch.graph.trace import TracedModel
 
-__all__ = ["InputStatistics", "MomentAccumulator", "sampled_patches"]
+__all__ = ["CHUNK", "InputStatistics", "MomentAccumulator", "collect_statistics", "sampled_patches"]
+
+CHUNK = 16
+"""Images that run together: their values and patches are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,3 +116,45 @@ def _convolution_patches(x: Tensor, node: NodeSpec, positions: int, generator: t
 def _inner(sizes: list[int]) -> list[int]:
     """Positions per step of each dimension, row-major."""
     return [math.prod(sizes[d + 1 :]) for d in range(len(sizes))]
+
+
+def collect_statistics(
+    traced: TracedModel,
+    inputs: Tensor,
+    layers: Iterable[str],
+    *,
+    seed: int,
+    positions_per_image: int = 256,
+) -> FrozenDict[str, InputStatistics]:
+    """Statistics of each named layer's input, from one pass over the float network.
+
+    Args:
+        inputs: (n, …); 64 images are enough: 256 positions of each give 16,384 samples, 14 for
+            each entry of a 3x3 kernel over 128 channels.
+        layers: names of weighted layers.
+        seed: of the positions that are looked at.
+        positions_per_image: output positions of a layer that are looked at, per image.
+    """
+    nodes = {traced.spec.node(name).value: traced.spec.node(name) for name in layers}
+    sources = {n.name: n.all_input_nodes[0].name for n in traced.module.graph.nodes if n.name in nodes}
+    generators = {value: torch.Generator().manual_seed(seed) for value in nodes}
+    moments: dict[str, MomentAccumulator] = {}
+    for chunk in torch.split(inputs, CHUNK):
+        sweep = Sweep(traced, chunk)
+        for value in sweep:
+            if value in nodes:
+                patches = sampled_patches(
+                    sweep.value(sources[value]),
+                    nodes[value],
+                    positions=positions_per_image,
+                    generator=generators[value],
+                )
+                _accumulate(moments, nodes[value].name, patches)
+    return FrozenDict({name: m.statistics() for name, m in moments.items()})
+
+
+def _accumulate(moments: dict[str, MomentAccumulator], layer: str, patches: Tensor) -> None:
+    if layer in moments:
+        moments[layer].add(patches)
+    else:
+        moments[layer] = MomentAccumulator(patches)
