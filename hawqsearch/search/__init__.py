@@ -1,0 +1,1 @@
+"""Strategies that answer a `SearchProblem`, one file each; pure functions of data."""

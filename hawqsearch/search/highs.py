@@ -1,0 +1,99 @@
+"""HiGHS through PuLP: tight tolerances, a start, an end on Ctrl-C, and the bound that it proved."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import highspy
+import pulp
+
+from hawqsearch.search.program import Program
+
+__all__ = ["Solved", "solve_program"]
+
+_RELATIVE_GAP: Final = 1e-7
+_TOLERANCE: Final = 1e-9
+_OPTIMAL: Final = highspy.HighsModelStatus.kOptimal
+_INFEASIBLE: Final = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solved:
+    """What HiGHS says: the option of each group (None: no solution), and the proven bound on the score."""
+
+    choice: tuple[int, ...] | None
+    bound: float | None
+    optimal: bool
+    infeasible: bool
+
+
+def solve_program(
+    program: Program, *, time_limit_s: float, seed: int, start: Sequence[int] | None = None
+) -> Solved:
+    """Solve `program`, from the choice `start` if there is one; Ctrl-C stops the solver and goes on upward."""
+    solver = _Highs(program, start, time_limit_s=time_limit_s, seed=seed)
+    program.lp.solve(solver)
+    return solver.answer(program.lp.solverModel)
+
+
+class _Highs(pulp.HiGHS):  # type: ignore[misc]
+    """PuLP's HiGHS with what PuLP leaves out: objective offset, start, interruption, bound."""
+
+    def __init__(
+        self, program: Program, start: Sequence[int] | None, *, time_limit_s: float, seed: int
+    ) -> None:
+        super().__init__(
+            msg=False,
+            gapRel=_RELATIVE_GAP,
+            gapAbs=0.0,
+            threads=1,
+            timeLimit=max(time_limit_s, 1e-3),
+            random_seed=seed,
+            mip_feasibility_tolerance=_TOLERANCE,
+            primal_feasibility_tolerance=_TOLERANCE,
+            dual_feasibility_tolerance=_TOLERANCE,
+        )
+        self.program = program
+        self.start = start
+
+    def callSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802  (PuLP's name)
+        """Run HiGHS in a thread, so that this one hears Ctrl-C."""
+        model = lp.solverModel
+        model.changeObjectiveOffset(self.program.offset)
+        model.HandleUserInterrupt = True
+        if self.start is not None:
+            taken = [variables[p].index for variables, p in zip(self.program.choose, self.start, strict=True)]
+            every = [v.index for variables in self.program.choose for v in variables]
+            values = [float(index in set(taken)) for index in every]
+            model.setSolution(len(every), every, values)
+        worker = threading.Thread(target=model.run, daemon=True)
+        worker.start()
+        try:
+            worker.join()
+        except KeyboardInterrupt:
+            model.cancelSolve()
+            worker.join()
+            raise
+
+    def findSolutionValues(self, lp: pulp.LpProblem) -> tuple[int, int]:  # noqa: N802  (PuLP's name)
+        """Nothing of PuLP's: its status calls a search that ran out of time optimal."""
+        return pulp.LpStatusNotSolved, pulp.LpSolutionNoSolutionFound
+
+    def answer(self, model: highspy.Highs) -> Solved:
+        """What the solver found, and the bound in units of the score."""
+        status, info = model.getModelStatus(), model.getInfo()
+        found = info.primal_solution_status == highspy.kSolutionStatusFeasible
+        bound = info.mip_dual_bound / self.program.scale
+        return Solved(
+            choice=self._choice(model.getSolution().col_value) if found else None,
+            bound=bound if abs(bound) < highspy.kHighsInf else None,
+            optimal=found and status == _OPTIMAL,
+            infeasible=status in _INFEASIBLE,
+        )
+
+    def _choice(self, values: Sequence[float]) -> tuple[int, ...]:
+        chosen = [[values[v.index] for v in variables] for variables in self.program.choose]
+        return tuple(max(range(len(row)), key=row.__getitem__) for row in chosen)
