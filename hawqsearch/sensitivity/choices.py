@@ -6,6 +6,7 @@ import torch
 
 from hawqsearch.core.model import ModelSpec, NodeSpec
 from hawqsearch.core.placement import place
+from hawqsearch.core.precision import Format
 from hawqsearch.core.sensitivity import QuantizerChoice
 from hawqsearch.core.space import Allowed
 from hawqsearch.core.target import Target
@@ -47,6 +48,11 @@ def choices_at(
 def perturbed(sweep: Sweep, name: str, choice: QuantizerChoice, calibrated: CalibratedModel) -> torch.Tensor:
     """The value at `name`, where `sweep` stands, if only `choice` were made: same shape."""
     if choice.kind == "activation":
-        return calibrated.rounded(choice.name, sweep.value(name))
-    weight, bias = calibrated.dequantized(choice.name, choice.format)
-    return sweep.again({f"{choice.name}.weight": weight, f"{choice.name}.bias": bias})
+        return calibrated.activation(choice.name).fake_quantize(sweep.value(name), calibrated.scheme)
+    node = calibrated.traced.spec.node(choice.name)
+    weight = calibrated.weight(choice.name, Format(choice.format).bits)
+    if node.has_bias:
+        return sweep.again({f"{choice.name}.weight": weight.dequantized, f"{choice.name}.bias": weight.bias})
+    value = sweep.again({f"{choice.name}.weight": weight.dequantized})
+    channels = (1, -1, *[1] * (value.dim() - 2)) if node.op == "conv" else (-1,)
+    return value + weight.bias.view(channels)

@@ -1,0 +1,68 @@
+"""Bytes of the Q/DQ file, part by part, read off files that are really written."""
+
+from __future__ import annotations
+
+import onnx
+
+from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.model import ModelSpec
+from hawqsearch.core.placement import Placement
+from hawqsearch.core.precision import Format, Precision
+from hawqsearch.core.size import SizeModel
+from hawqsearch.core.target import Scheme
+from hawqsearch.export import packing
+from hawqsearch.export.onnx_qdq import QuantizerValues, write_qdq
+
+__all__ = ["file_sizes"]
+
+
+def file_sizes(
+    float_model: onnx.ModelProto,
+    spec: ModelSpec,
+    scheme: Scheme,
+    precisions: FrozenDict[str, tuple[Precision, ...]],
+    values: QuantizerValues,
+) -> SizeModel:
+    """Each part as the difference between a file with it and one without; sums are a few bytes above the file.
+
+    The function that widens narrow weights is written once; it is in `base` if any precision needs it.
+    """
+
+    def written(weights: dict[str, Format], activations: dict[str, Format], config: dict[str, str]) -> int:
+        placement = Placement(
+            weights=FrozenDict(weights), activations=FrozenDict(activations), requantized=frozenset(activations)
+        )
+        return len(write_qdq(float_model, spec, scheme, placement, config, values).SerializeToString())
+
+    int8 = Format("int8")
+    plain = written({}, {}, {})
+    quantizers = {t.name: float(written({}, {t.name: int8}, {}) - plain) for t in spec.tensors}
+    layers: dict[tuple[str, str], float] = {}
+    for layer in spec.layers:
+        source = layer.inputs[0]
+        float_bytes = float(4 * (layer.n_weights + layer.n_bias))
+        for precision in precisions[layer.name]:
+            name = str(precision)
+            if precision.is_float:
+                layers[layer.name, name] = float_bytes
+                continue
+            own = written({layer.name: precision.weight}, {source: int8}, {layer.name: name}) - plain - quantizers[source]
+            shared = _unpack_bytes() if precision.weight.bits in packing.PACKED_BITS else 0
+            layers[layer.name, name] = float_bytes + own - shared
+    floats = sum(4 * (layer.n_weights + layer.n_bias) for layer in spec.layers)
+    packed = any(p.weight.bits in packing.PACKED_BITS for options in precisions.values() for p in options)
+    return SizeModel(
+        base=float(plain - floats + (_unpack_bytes() if packed else 0)),
+        layers=FrozenDict(layers),
+        quantizers=FrozenDict(quantizers),
+        guards=FrozenDict({t.name: float(_GUARD_BYTES + 6 * len(t.name)) for t in spec.tensors}),
+    )
+
+
+_GUARD_BYTES = 110
+"""Two Cast nodes without the tensor's name, which they carry six times."""
+
+
+def _unpack_bytes() -> int:
+    shared = [t for bits in packing.PACKED_BITS for t in packing.constants(bits)]
+    return len(packing.unpack_function(21).SerializeToString()) + sum(len(t.SerializeToString()) + 4 for t in shared)

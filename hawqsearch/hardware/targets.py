@@ -1,0 +1,120 @@
+"""Targets as files: which kernels a runtime has, and whether this machine is one of them."""
+
+from __future__ import annotations
+
+import importlib.resources
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hawqsearch.core.cost import QUANTITIES
+from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.precision import Precision
+from hawqsearch.core.target import Kernel, Scheme, Target
+from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownNameError
+
+__all__ = ["check_machine", "cpu_flags", "cpu_name", "find_target", "read_target", "target_names"]
+
+_KEYS: Final = frozenset({"name", "summary", "runtime", "requires", "metered", "scheme", "kernel"})
+_KERNEL_KEYS: Final = frozenset({"ops", "precisions", "timed_as", "requantizes", "storage_bits", "note"})
+
+
+def target_names() -> tuple[str, ...]:
+    """Targets that ship with the package."""
+    folders = (p for p in importlib.resources.files("hw_profiles").iterdir() if (p / "target.toml").is_file())
+    return tuple(sorted(p.name for p in folders))
+
+
+def find_target(name: str) -> Target:
+    """The target of that name; raises `UnknownNameError` with the nearest."""
+    if name not in target_names():
+        raise UnknownNameError("target", name, target_names())
+    return read_target(Path(str(importlib.resources.files("hw_profiles") / name / "target.toml")))
+
+
+def read_target(path: Path) -> Target:
+    """The target that a TOML file describes; raises `FileFormatError` where it is not one."""
+    try:
+        table = tomllib.loads(path.read_text())
+        _check_keys(table, _KEYS, path)
+        return Target(
+            name=table["name"],
+            summary=table["summary"],
+            runtime=table.get("runtime"),
+            scheme=Scheme(**table.get("scheme", {})),
+            kernels=_kernels(table["kernel"], path),
+            requires=tuple(table.get("requires", ())),
+            metered=_metered(table, path),
+        )
+    except tomllib.TOMLDecodeError as error:
+        raise FileFormatError(f"{path} is not a TOML file: {error}") from None
+    except (KeyError, TypeError) as error:
+        raise FileFormatError(f"{path} is not a target file: {error}; see hw_profiles/x86-vnni/target.toml") from None
+
+
+def check_machine(target: Target) -> None:
+    """Raise `DeviceError` where this machine cannot run the target's kernels."""
+    flags = cpu_flags()
+    if target.requires and not flags & set(target.requires):
+        others = [n for n in target_names() if (t := find_target(n)).requires and flags & set(t.requires)]
+        hint = f"use --target {others[0]} here" if others else "no target with measured latency describes it"
+        raise DeviceError(f"{target.name} needs a processor with {' or '.join(target.requires)}, which this one lacks; {hint}")
+
+
+def cpu_flags() -> frozenset[str]:
+    """What the kernel says this processor can do; empty where it says nothing."""
+    return frozenset(_cpuinfo("flags").split())
+
+
+def cpu_name() -> str:
+    """The processor's own name."""
+    return _cpuinfo("model name") or "unknown processor"
+
+
+def _cpuinfo(field: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    found = (line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field)
+    return next(found, "")
+
+
+def _kernels(tables: list[dict[str, Any]], path: Path) -> FrozenDict[str, FrozenDict[str, Kernel]]:
+    kernels: dict[str, dict[str, Kernel]] = {}
+    for table in tables:
+        _check_keys(table, _KERNEL_KEYS, path)
+        for op in table["ops"]:
+            for name in table["precisions"]:
+                if name in kernels.setdefault(op, {}):
+                    raise FileFormatError(f"{path} lists {name} on {op} twice; keep one")
+                kernels[op][name] = _kernel(table, name, path)
+    return FrozenDict({op: FrozenDict(found) for op, found in kernels.items()})
+
+
+def _kernel(table: Mapping[str, Any], name: str, path: Path) -> Kernel:
+    try:
+        precision = Precision.parse(name)
+        timed_as = str(Precision.parse(table.get("timed_as", name)))
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from None
+    return Kernel(
+        timed_as=timed_as,
+        requantizes=table.get("requantizes", False),
+        storage_bits=table.get("storage_bits", precision.weight.bits),
+        note=table.get("note", ""),
+    )
+
+
+def _metered(table: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    for quantity in table.get("metered", ()):
+        if quantity not in QUANTITIES:
+            raise FileFormatError(f"{path}: {UnknownNameError('quantity', quantity, QUANTITIES)}")
+    return tuple(table.get("metered", ()))
+
+
+def _check_keys(table: Mapping[str, Any], known: frozenset[str], path: Path) -> None:
+    for key in table:
+        if key not in known:
+            raise FileFormatError(f"{path}: {UnknownNameError('key', key, known)}")

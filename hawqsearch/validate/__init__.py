@@ -1,0 +1,1 @@
+"""What a configuration is really worth: its accuracy on the runtime that will run it."""

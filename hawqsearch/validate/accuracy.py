@@ -1,0 +1,82 @@
+"""Answers of an exported model, from the runtime itself, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from hawqsearch.core.clustered import clustered_mean
+from hawqsearch.core.data import Split
+from hawqsearch.core.sensitivity import Score
+from hawqsearch.errors import UnsupportedModelError
+from hawqsearch.runtime.session import open_session
+
+__all__ = ["Answers", "answers", "paired_difference"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Per example of a split: whether the top answer is right, and the cross-entropy in nats; each (n,)."""
+
+    correct: np.ndarray
+    loss: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def accuracy(self) -> Score:
+        """Top-1 as a fraction, with its standard error clustered by source."""
+        return clustered_mean(self.correct.astype(np.float64), self.groups)
+
+    @property
+    def mean_loss(self) -> Score:
+        """Cross-entropy in nats, with its standard error clustered by source."""
+        return clustered_mean(self.loss, self.groups)
+
+
+def paired_difference(a: Answers, b: Answers) -> Score:
+    """Mean loss of `a` minus that of `b` on the same examples: the noise that both share cancels."""
+    return clustered_mean(a.loss - b.loss, a.groups)
+
+
+def answers(
+    model: bytes,
+    split: Split,
+    *,
+    batch: int = 1,
+    workers: int = 2,
+    signed_activations: bool = False,
+    on_examples: Callable[[int], object] = lambda n: None,
+) -> Answers:
+    """What onnxruntime answers on `split`, in batches of the model's own size; the last is padded.
+
+    Raises `UnsupportedModelError` where it answers NaN or infinity.
+    """
+    starts = range(0, len(split), batch)
+
+    def share(worker: int) -> dict[int, np.ndarray]:
+        session = open_session(model, signed_activations=signed_activations)
+        name = session.get_inputs()[0].name
+        found = {}
+        for start in list(starts)[worker::workers]:
+            rows = split.inputs[start : start + batch]
+            short = batch - len(rows)
+            padded = np.concatenate([rows, np.repeat(rows[-1:], short, axis=0)]) if short else rows
+            found[start] = session.run(None, {name: padded})[0][: len(rows)]
+            on_examples(len(rows))
+        return found
+
+    with ThreadPoolExecutor(workers) as pool:
+        parts = {start: out for found in pool.map(share, range(workers)) for start, out in found.items()}
+    return _judge(np.concatenate([parts[start] for start in starts]), split)
+
+
+def _judge(logits: np.ndarray, split: Split) -> Answers:
+    if not np.isfinite(logits).all():
+        raise UnsupportedModelError("the exported model answers NaN or infinity; check the weights and the input range")
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss = -log_p[np.arange(len(logits)), split.labels]
+    return Answers(correct=logits.argmax(axis=1) == split.labels, loss=loss, groups=split.groups)
