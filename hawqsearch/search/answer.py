@@ -1,11 +1,13 @@
-"""What every strategy ends with: the limits in words, and a clock."""
+"""What strategies that prove nothing end with: the best of what they tried, or the error that says so."""
 
 from __future__ import annotations
 
-from hawqsearch.core.problem import SearchProblem
+from collections.abc import Iterable
+
+from hawqsearch.core.problem import Config, SearchProblem
 from hawqsearch.errors import InfeasibleError
 
-__all__ = ["none_found", "words"]
+__all__ = ["best_of", "none_found", "words"]
 
 
 def words(problem: SearchProblem) -> str:
@@ -20,3 +22,12 @@ def none_found(strategy: str, problem: SearchProblem) -> InfeasibleError:
     return InfeasibleError(
         f"{strategy} found no configuration within {words(problem)}; raise a limit, or try the strategy ilp"
     )
+
+
+def best_of(strategy: str, problem: SearchProblem, configs: Iterable[Config]) -> Config:
+    """The feasible one of `configs` with the least score, the first of equals; raises `InfeasibleError`."""
+    feasible = ((problem.score(config), config) for config in configs if problem.is_feasible(config))
+    best = min(feasible, key=lambda scored: scored[0], default=None)
+    if best is None:
+        raise none_found(strategy, problem)
+    return best[1]

@@ -44,7 +44,7 @@ def greedy_config(problem: SearchProblem, grouped: Grouped) -> Config | None:
 
 
 def descend(position: Position) -> None:
-    """Make the move of least score per excess saved until the limits hold or no single move saves anything."""
+    """Make the move of least score per excess saved, until the limits hold or no move saves anything."""
     excess = position.excess()
     groups = range(len(position.grouped.groups))
     best = {g: _best_move(position, g, excess) for g in groups}

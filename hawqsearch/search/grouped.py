@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from hawqsearch.core.cost import Cost
 from hawqsearch.core.problem import Edge, EdgePrice, SearchProblem
 
-__all__ = ["AnyOf", "Group", "Grouped", "Matrix", "Vector", "add", "group_problem"]
+__all__ = ["AnyOf", "Group", "Grouped", "Matrix", "Vector", "add", "group_problem", "tied_nodes"]
 
 Vector = tuple[float, ...]
 Matrix = dict[tuple[int, int], Vector]
@@ -141,7 +141,7 @@ class _Builder:
 
     def __post_init__(self) -> None:
         self.constant = self._vector(0.0, self.problem.base)
-        for nodes in _tied(self.problem):
+        for nodes in tied_nodes(self.problem):
             self._add_group(nodes)
 
     def _add_group(self, nodes: tuple[str, ...]) -> None:
@@ -165,7 +165,7 @@ class _Builder:
             self.add_price(edge.source, edge.targets, price)
 
     def add_price(self, source: str, targets: Iterable[str], price: EdgePrice) -> None:
-        """Add what is paid if `source` has one of the price's sources and any of `targets` one of its targets."""
+        """Add what is paid if `source` has one of the price's sources, any of `targets` one of its targets."""
         vector = self._vector(price.score, price.cost)
         paying = self._paying(source, price.sources)
         readers: dict[int, frozenset[int]] = {}
@@ -258,7 +258,7 @@ class _Builder:
         )
 
 
-def _tied(problem: SearchProblem) -> list[tuple[str, ...]]:
+def tied_nodes(problem: SearchProblem) -> list[tuple[str, ...]]:
     """Groups of nodes that make one choice, overlapping ties merged, in the order of the problem."""
     group_of = {node: [node] for node in problem.choices}
     for tie in problem.ties:

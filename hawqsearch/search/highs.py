@@ -33,7 +33,7 @@ class Solved:
 def solve_program(
     program: Program, *, time_limit_s: float, seed: int, start: Sequence[int] | None = None
 ) -> Solved:
-    """Solve `program`, from the choice `start` if there is one; Ctrl-C stops the solver and goes on upward."""
+    """Solve `program`, from the choice `start` if there is one; Ctrl-C stops the solver and propagates."""
     solver = _Highs(program, start, time_limit_s=time_limit_s, seed=seed)
     program.lp.solve(solver)
     return solver.answer(program.lp.solverModel)

@@ -21,7 +21,7 @@ from hawqsearch.search.prune import least_total, pruned
 __all__ = ["IlpSearch", "k_best"]
 
 _TIGHTENINGS = (0.0, 1e-11, 1e-10, 1e-9, 1e-8)
-"""Relative: how far below its limit a quantity is held, once an answer exceeded it by the solver's tolerance."""
+"""Relative: how far below its limit a quantity is held once an answer exceeded it by a tolerance."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class IlpSearch:
             raise InputError(f"a time limit must be positive, got {self.time_limit_s} s")
 
     def search(self, problem: SearchProblem) -> SearchResult:
-        """The optimum, or with FEASIBLE the best found in time; raises `InfeasibleError` where there is none."""
+        """The optimum, or with FEASIBLE the best found in time; raises `InfeasibleError` if there is none."""
         began = time.perf_counter()
         grouped = group_problem(problem)
         found = _best(problem, grouped, time_limit_s=self.time_limit_s, seed=self.seed, excluded=())
@@ -134,7 +134,7 @@ def _solve(
 
 
 def _start(problem: SearchProblem, grouped: Grouped, excluded: Sequence[Config]) -> Config | None:
-    """A feasible configuration to begin with: the greedy one, or the best that is one move from `excluded`."""
+    """A feasible configuration to begin with: the greedy one, or the best that is a move from `excluded`."""
     if not excluded:
         return greedy_config(problem, grouped)
     near: list[tuple[float, int, int, int]] = []

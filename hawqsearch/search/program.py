@@ -1,9 +1,9 @@
 """The integer linear program of a grouped problem, built with PuLP.
 
-One binary per (group, option). A pairwise term merges the options that its matrix cannot tell apart, takes what
-is a sum of a row and a column value out of it, and pays the rest through one continuous variable per pair of
-classes, bounded by the local polytope of the two groups (the transportation form with its base row and column
-substituted away), which is tight for a single pair.
+One binary per (group, option). A pairwise term merges the options that its matrix cannot tell apart, takes
+what is a sum of a row and a column value out of it, and pays the rest through one continuous variable per pair
+of classes, bounded by the local polytope of the two groups (the transportation form with its base row and
+column substituted away), which is tight for a single pair.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import pulp
@@ -20,8 +21,8 @@ from hawqsearch.search.grouped import Grouped, Matrix, Vector
 __all__ = ["Program", "build_program"]
 
 _LARGEST: Final = 1e4
-"""The objective and the limits are scaled so that their largest number is this: small terms stay far above the
-solver's absolute tolerances (1e-9 here), and large ones do not trouble its arithmetic."""
+"""The objective and the limits are scaled so that their largest number is about this: small terms stay far
+above the solver's absolute tolerances (1e-9 here), and large ones do not trouble its arithmetic."""
 
 _NOISE: Final = 4e-16
 """Relative: a difference this small between sums of matrix entries is float rounding."""
@@ -121,10 +122,11 @@ class _Builder:
         if not (single and min(all_costs) >= 0):
             for row, variables in zip(rows, products, strict=True):
                 _at_most(self.lp, dict.fromkeys(variables, 1.0) | self._chosen(a, row, -1.0), 0.0)
-            for column, variables in zip(columns, zip(*products, strict=True), strict=True):
+            for j, column in enumerate(columns):
+                variables = [row[j] for row in products]
                 _at_most(self.lp, dict.fromkeys(variables, 1.0) | self._chosen(b, column, -1.0), 0.0)
         if not (single and max(all_costs) <= 0):
-            chosen = self._chosen(a, sum(rows, []), 1.0) | self._chosen(b, sum(columns, []), 1.0)
+            chosen = self._chosen(a, chain(*rows), 1.0) | self._chosen(b, chain(*columns), 1.0)
             _at_most(self.lp, chosen | {y: -1.0 for variables in products for y in variables}, 1.0)
 
     def _add_to(self, node: int, options: Iterable[int], vector: Vector) -> None:
@@ -163,7 +165,7 @@ class _Builder:
 
 
 def _classes(lines: Sequence[tuple[Vector, ...]]) -> list[list[int]]:
-    """Indices of equal lines together, the largest class (the base) first; on an `AnyOf`, "no" is the base."""
+    """Indices of equal lines together, the largest class (the base) first; an `AnyOf` has "no" first."""
     classes: dict[tuple[Vector, ...], list[int]] = {}
     for index, line in enumerate(lines):
         classes.setdefault(line, []).append(index)
@@ -171,7 +173,7 @@ def _classes(lines: Sequence[tuple[Vector, ...]]) -> list[list[int]]:
 
 
 def _curvature(table: list[list[Vector]], i: int, j: int) -> Vector:
-    """What entry (i, j) costs beyond its row's and its column's share, exactly 0 where only rounding is left."""
+    """What entry (i, j) costs beyond its row's and its column's share; 0 where only rounding is left."""
     corners = zip(table[i][j], table[0][0], table[i][0], table[0][j], strict=True)
     return tuple(_rounded(math.fsum((a, b, -c, -d)), max(map(abs, (a, b, c, d)))) for a, b, c, d in corners)
 

@@ -74,13 +74,13 @@ def _least_by(matrix: Matrix, component: int, side: int, n: int, others: int) ->
 
 
 def least_total(grouped: Grouped) -> float:
-    """A score that no configuration is below: the least of every group and every pair, less float rounding."""
+    """A score that no configuration is below: the least of every group and pair, less float rounding."""
     total, largest = _sums(grouped, 0)
     return total - _ROUNDING * largest
 
 
 def _sums(grouped: Grouped, component: int) -> tuple[float, float]:
-    """(sum of the least numbers, sum of the largest magnitudes) over the constant, the groups and the pairs."""
+    """(sum of the least numbers, sum of the largest magnitudes) over constant, groups and pairs."""
     total = grouped.constant[component]
     largest = abs(total)
     for group in grouped.groups:

@@ -1,0 +1,70 @@
+"""Name -> "module:Class" of everything that plugs in: built-ins and entry points. Imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any, Final
+
+from hawqsearch.errors import UnknownNameError
+
+__all__ = ["BUILT_IN", "load", "names"]
+
+BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "strategies": MappingProxyType(
+            {
+                "ilp": "hawqsearch.search.ilp:IlpSearch",
+                "greedy": "hawqsearch.search.greedy:GreedySearch",
+                "uniform": "hawqsearch.search.uniform:UniformSearch",
+                "first_last": "hawqsearch.search.first_last:FirstLastSearch",
+                "random": "hawqsearch.search.random_search:RandomSearch",
+                "size_ranked": "hawqsearch.search.size_ranked:SizeRankedSearch",
+                "exhaustive": "hawqsearch.search.exhaustive:ExhaustiveSearch",
+            }
+        ),
+        "analyzers": MappingProxyType(
+            {
+                "kl": "hawqsearch.sensitivity.kl:KlAnalyzer",
+                "interaction": "hawqsearch.sensitivity.interaction:InteractionAnalyzer",
+            }
+        ),
+        "backends": MappingProxyType({"ort": "hawqsearch.hardware.ort:OrtBackend"}),
+        "exporters": MappingProxyType({"onnx-qdq": "hawqsearch.export.onnx_qdq:OnnxQdqExporter"}),
+    }
+)
+_SINGULAR: Final = MappingProxyType(
+    {"strategies": "strategy", "analyzers": "analyzer", "backends": "backend", "exporters": "exporter"}
+)
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Every name of a kind (`strategies`, `analyzers`, `backends`, `exporters`), built-ins first."""
+    return tuple(dict.fromkeys([*_built_in(kind), *_installed(kind)]))
+
+
+def load(kind: str, name: str) -> Any:
+    """The class behind `name`; a built-in wins over an entry point of the same name.
+
+    Raises:
+        UnknownNameError: nothing of that kind answers to `name`.
+    """
+    if name in _built_in(kind):
+        module, _, attribute = BUILT_IN[kind][name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    installed = _installed(kind)
+    if name not in installed:
+        raise UnknownNameError(_SINGULAR[kind], name, names(kind))
+    return installed[name].load()
+
+
+def _built_in(kind: str) -> Mapping[str, str]:
+    if kind not in BUILT_IN:
+        raise UnknownNameError("kind of plug-in", kind, BUILT_IN)
+    return BUILT_IN[kind]
+
+
+def _installed(kind: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=f"hawqsearch.{kind}")}

@@ -1,0 +1,35 @@
+"""What every answer is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hawqsearch.core.problem import SearchProblem
+from hawqsearch.core.result import SearchResult, SearchStrategy
+from hawqsearch.errors import InfeasibleError
+from hawqsearch.search.first_last import FirstLastSearch
+from hawqsearch.search.greedy import GreedySearch
+from hawqsearch.search.random_search import RandomSearch
+from hawqsearch.search.size_ranked import SizeRankedSearch
+from hawqsearch.search.uniform import UniformSearch
+
+__all__ = ["baselines"]
+
+
+def baselines(problem: SearchProblem, *, seed: int) -> dict[str, SearchResult | None]:
+    """The answer of each baseline by name, None where it has nothing within the limits."""
+    strategies: Mapping[str, SearchStrategy] = {
+        "uniform": UniformSearch(),
+        "first_last": FirstLastSearch(),
+        "size_ranked": SizeRankedSearch(),
+        "greedy": GreedySearch(),
+        "random": RandomSearch(seed=seed),
+    }
+    return {name: _answer(strategy, problem) for name, strategy in strategies.items()}
+
+
+def _answer(strategy: SearchStrategy, problem: SearchProblem) -> SearchResult | None:
+    try:
+        return strategy.search(problem)
+    except InfeasibleError:
+        return None
