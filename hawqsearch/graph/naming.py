@@ -13,7 +13,7 @@ from hawqsearch.core.model import INPUT, OUTPUT
 from hawqsearch.graph.operators import operator_name, weight_of
 from hawqsearch.graph.rewrite import Constants
 
-__all__ = ["LAYER", "named_module", "remember_layers"]
+__all__ = ["LAYER", "named_module", "remember_layers", "renamed", "value_names"]
 
 LAYER = "hawqsearch_layer"
 """Key of `Node.meta` that holds a weighted node's layer name."""
@@ -56,14 +56,18 @@ def named_module(graph: Graph, constants: Constants) -> GraphModule:
     root = torch.nn.Module()
     for old, new in targets.items():
         _put(root, new, constants[old].detach().clone())
-    copy, names = Graph(), _value_names(graph)
-    made: dict[Node, Node] = {}
-    for node in graph.nodes:
-        made[node] = _copied(node, copy, made, targets, names)
+    copy = _copy(graph, targets, _operator_names(graph))
     return GraphModule(root, copy, class_name="Traced").eval()
 
 
-def _value_names(graph: Graph) -> dict[Node, str]:
+def _copy(graph: Graph, targets: Mapping[str, str], names: Mapping[Node, str]) -> Graph:
+    copy, made = Graph(), dict[Node, Node]()
+    for node in graph.nodes:
+        made[node] = _copied(node, copy, made, targets, names)
+    return copy
+
+
+def _operator_names(graph: Graph) -> dict[Node, str]:
     """Operators counted: `add`, `add_1`; a join is a node of that name, so it takes no layer's."""
     layers = {n.meta[LAYER] for n in graph.nodes if LAYER in n.meta}
     names: dict[Node, str] = {}
@@ -119,10 +123,26 @@ def _copied(
         case "placeholder":
             return graph.placeholder("x")
         case "get_attr":
-            target = targets[str(node.target)]
+            target = targets.get(str(node.target), str(node.target))
             return graph.create_node("get_attr", target, name="p_" + target.replace(".", "_"))
         case "output":
             return graph.create_node("output", "output", (args[0],))
     new = graph.create_node("call_function", node.target, args, kwargs, name=names[node])
     new.meta = {k: v for k, v in node.meta.items() if k == LAYER}
     return new
+
+
+# ---------------------------------------------------------------- names that survive a pickle
+
+
+def value_names(module: GraphModule) -> tuple[str, ...]:
+    """Names of the operator calls, in execution order."""
+    return tuple(n.name for n in module.graph.nodes if n.op == "call_function")
+
+
+def renamed(module: GraphModule, names: tuple[str, ...]) -> GraphModule:
+    """The same module with its operator calls named `names`, in order; parameters are shared."""
+    calls = [n for n in module.graph.nodes if n.op == "call_function"]
+    return GraphModule(
+        module, _copy(module.graph, {}, dict(zip(calls, names, strict=True))), class_name="Traced"
+    ).eval()

@@ -14,8 +14,6 @@ aten = torch.ops.aten
 
 VIEWS: Final = frozenset(
     {
-        aten.view.default,
-        aten._unsafe_view.default,
         aten.reshape.default,
         aten.flatten.using_ints,
         aten.unflatten.int,

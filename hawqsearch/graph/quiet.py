@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -12,11 +13,11 @@ __all__ = ["quiet"]
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Within: no log records and no warnings, of any package; both are as before afterwards."""
-    before = logging.root.manager.disable
+    """Within: no log records, no warnings and nothing printed; all is as before afterwards."""
+    before, talk = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(talk), contextlib.redirect_stderr(talk):
             warnings.simplefilter("ignore")
             yield
     finally:

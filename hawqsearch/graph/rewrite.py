@@ -51,7 +51,7 @@ def simplify(graph: Graph, constants: Constants) -> None:
         _plain_clamps,
         _plain_pools,
         _plain_padding,
-        _open_batch,
+        _plain_reshapes,
     ):
         rewrite(graph, constants)
         graph.eliminate_dead_code()
@@ -231,14 +231,17 @@ def _plain_padding(graph: Graph, constants: Constants) -> None:
             )
 
 
-def _open_batch(graph: Graph, constants: Constants) -> None:
-    """`view(x, [batch, …])` becomes `view(x, [-1, …])`: no node left that only carries the batch size."""
+def _plain_reshapes(graph: Graph, constants: Constants) -> None:
+    """`reshape(x, [-1, …])`: any strides will do, and no node is left that only carries the batch size."""
     del constants
     for node in _calls(graph):
-        if node.target in (aten.view.default, aten.reshape.default):
-            size = arguments(node)["size" if node.target is aten.view.default else "shape"]
-            if sum(isinstance(s, Node) for s in size) == 1 and -1 not in size:
-                node.args = (node.args[0], [-1 if isinstance(s, Node) else s for s in size])
+        if node.target in (aten.view.default, aten._unsafe_view.default, aten.reshape.default):
+            source, size = node.args
+            assert isinstance(size, list | tuple)
+            open_size = [-1 if isinstance(s, Node) else s for s in size]
+            _replace(
+                node, aten.reshape.default, source, open_size if open_size.count(-1) == 1 else list(size)
+            )
 
 
 # ---------------------------------------------------------------- batch normalization

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.model import ModelSpec
 from hawqsearch.errors import UnsupportedModelError
-from hawqsearch.graph.naming import named_module, remember_layers
+from hawqsearch.graph.naming import named_module, remember_layers, renamed, value_names
 from hawqsearch.graph.quiet import quiet
 from hawqsearch.graph.rewrite import Constants, fold_batch_norms, simplify
 from hawqsearch.graph.spec import read_spec
@@ -32,6 +32,7 @@ _ERRORS: Final = (
 )
 """What a network's own `forward`, or torch while it traces one, raises."""
 
+_OUTPUT: Final = "output"
 _TOLERANCE: Final = 1e-3
 """Largest relative difference between model and folded graph: float32 rounding stays far below."""
 
@@ -45,11 +46,27 @@ class TracedModel:
         module: (n, …) -> (n, …), any n; batch normalization folded, parameters `<layer>.weight` and
             `<layer>.bias`, node names as in `spec`. Read it, never change it.
         views: fx name of a view -> the tensor of `spec` that it shows.
+        input_dtype: of what `module` takes.
     """
 
     spec: ModelSpec
     module: GraphModule
     views: FrozenDict[str, str]
+    input_dtype: torch.dtype = torch.float32
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickled GraphModule is traced anew when read, under other names.
+        return _restored, (self.spec, self.module, self.views, self.input_dtype, value_names(self.module))
+
+
+def _restored(
+    spec: ModelSpec,
+    module: GraphModule,
+    views: FrozenDict[str, str],
+    input_dtype: torch.dtype,
+    names: tuple[str, ...],
+) -> TracedModel:
+    return TracedModel(spec=spec, module=renamed(module, names), views=views, input_dtype=input_dtype)
 
 
 def trace(model: torch.nn.Module, example: torch.Tensor) -> TracedModel:
@@ -68,10 +85,11 @@ def trace(model: torch.nn.Module, example: torch.Tensor) -> TracedModel:
         own = copy.deepcopy(model).eval().requires_grad_(False)
         expected = _answer(own, example)
         module = _folded(own, example)
-        with quiet():
-            _check_answer(expected, module(example))
-        spec, views = read_spec(module, _values(module, example[:1]))
-    return TracedModel(spec=spec, module=module, views=views)
+        values = _values(module, example[:1])
+        _check_answer(expected, module(example))
+        _check_rows(values[_OUTPUT], module(_pair(example[:1])))
+        spec, views = read_spec(module, values)
+    return TracedModel(spec=spec, module=module, views=views, input_dtype=example.dtype)
 
 
 def _answer(model: torch.nn.Module, example: torch.Tensor) -> torch.Tensor:
@@ -92,13 +110,29 @@ def _answer(model: torch.nn.Module, example: torch.Tensor) -> torch.Tensor:
 
 
 def _check_answer(expected: torch.Tensor, answer: torch.Tensor) -> None:
-    scale = max(float(expected.abs().max()), 1e-6)
-    worst = float((expected - answer).abs().max())
-    if answer.shape != expected.shape or not worst <= _TOLERANCE * scale:
+    if not _agree(expected, answer):
         raise UnsupportedModelError(
-            f"the traced model answers otherwise than the model, by {worst:.3g} of {scale:.3g}; "
-            "does it draw random numbers in evaluation mode?"
+            "the traced model answers otherwise than the model; does it draw random numbers when evaluated?"
         )
+
+
+def _check_rows(alone: torch.Tensor, together: torch.Tensor) -> None:
+    """One row, against the answer to that row twice."""
+    if alone.dim() == 0 or len(alone) != 1 or not _agree(_pair(alone), together):
+        raise UnsupportedModelError(
+            "the model's answer to one input depends on the rest of the batch (a reshape to a constant, "
+            "statistics over the batch?); its first dimension must be the batch throughout"
+        )
+
+
+def _agree(expected: torch.Tensor, answer: torch.Tensor) -> bool:
+    scale = max(float(expected.abs().max()), 1e-6) if expected.numel() else 1.0
+    return answer.shape == expected.shape and bool(((expected - answer).abs() <= _TOLERANCE * scale).all())
+
+
+def _pair(example: torch.Tensor) -> torch.Tensor:
+    """The first two rows, or the only one twice."""
+    return torch.cat([example, example])[:2]
 
 
 def _folded(model: torch.nn.Module, example: torch.Tensor) -> GraphModule:
@@ -111,7 +145,7 @@ def _folded(model: torch.nn.Module, example: torch.Tensor) -> GraphModule:
 
 
 def _values(module: GraphModule, example: torch.Tensor) -> dict[str, Any]:
-    """fx name -> value, for every node but the output."""
+    """fx name -> value of every node; the answer is `output`'s."""
     recorder = _Recorder(module)
     recorder.run(example)
     return recorder.values
@@ -134,9 +168,8 @@ class _Recorder(Interpreter):
 def _exported(model: torch.nn.Module, example: torch.Tensor) -> tuple[Graph, Constants]:
     """A functional aten graph with one input and one output, and its constants by path."""
     # Two rows: torch specializes the graph where a dimension is 0 or 1.
-    pair = torch.cat([example, example])[:2]
     try:
-        program = torch.export.export(model, (pair,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+        program = torch.export.export(model, (_pair(example),), dynamic_shapes=({0: torch.export.Dim.AUTO},))
         program = program.run_decompositions({})
     except _ERRORS as error:
         raise UnsupportedModelError(f"the model cannot be traced: {_reason(error)}") from error
@@ -182,8 +215,10 @@ def _check_batch(graph: Graph) -> None:
 def _reason(error: BaseException) -> str:
     """One line on what stopped torch, with the line of the model's source where torch knows it."""
     text = str(error)
-    line = re.search(r'File "([^"]+)", line (\d+), in \w+\n\s+(\S[^\n]*)', text)
-    where = f" at `{line[3].strip()}` ({line[1].rpartition('/')[2]}:{line[2]})" if line else ""
+    line = re.search(r'File "([^"]+)", line (\d+), in \w+\n(?:[ \t]+(\S[^\n]*))?', text)
+    line = line or re.search(r"Caused by: \(([^:()]+):(\d+) in (?!__torch_function__)\w+\)()", text)
+    code = f" at `{line[3].strip()}`" if line and line[3] else ""
+    where = f"{code} ({line[1].rpartition('/')[2]}:{line[2]})" if line else ""
     if "data-dependent" in text:
         return f"its control flow depends on the values of its input{where}; use torch.where or torch.cond"
     operator = re.search(r"\b(\w+)(?:::|\.)(\w+)\b(?:\.(\w+))?", text)
