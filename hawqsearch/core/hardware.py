@@ -58,7 +58,7 @@ class Signature:
             op=node.op,
             input_shape=(batch, *node.input_shape[1:]),
             output_shape=(batch, *node.output_shape[1:]),
-            weight_shape=node.weight_shape,
+            weight_shape=node.weight_shape or node.window,
             stride=node.stride,
             padding=node.padding,
             dilation=node.dilation,

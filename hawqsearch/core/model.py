@@ -30,6 +30,7 @@ class NodeSpec:
         weight: parameter name (`layer1.0.conv1.weight`), None for nodes without one.
         weight_shape: (out, in / groups, kernel…) or (out, in).
         input_shape, output_shape: with the batch dimension at the batch that was traced.
+        window: height and width of a pooling window.
         macs: multiply-accumulates of one example.
     """
 
@@ -47,6 +48,7 @@ class NodeSpec:
     stride: tuple[int, ...] = ()
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
+    window: tuple[int, ...] = ()
     groups: int = 1
     macs: int = 0
 

@@ -200,9 +200,10 @@ class _Reading:
         window = {
             k: tuple(given[k]) for k in ("stride", "padding", "dilation") if op in _WINDOWED and k in given
         }
+        if op.endswith("pool"):
+            window["window"] = tuple(given["kernel_size"])
+            window["stride"] = window["stride"] or window["window"]
         window = {k: v * 2 if len(v) == 1 else v for k, v in window.items()}
-        if op.endswith("pool") and not window["stride"]:
-            window["stride"] = tuple(given["kernel_size"])
         if op not in ("conv", "linear"):
             return window
         weight = self.values[given["weight"].name]
