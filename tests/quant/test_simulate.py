@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -194,8 +195,8 @@ def test_statistics_are_those_of_what_the_layer_reads(model: CalibratedModel) ->
     assert model.statistics["depthwise"].covariance.shape == (4, 9, 9)
 
 
-def test_threads_may_share_it(model: CalibratedModel) -> None:
-    fresh = calibrate(networks.traced(), networks.images(), Scheme(), seed=0)
+def test_threads_may_share_it_and_it_pickles(model: CalibratedModel) -> None:
+    fresh = pickle.loads(pickle.dumps(calibrate(networks.traced(), networks.images(), Scheme(), seed=0)))
     with ThreadPoolExecutor(4) as pool:
         weights = list(pool.map(lambda _: fresh.weight("left", 3), range(16)))
     assert all(w is weights[0] for w in weights)
