@@ -29,18 +29,22 @@ class CalibratedModel:
     Args:
         statistics: of each weighted layer's unfolded input.
         ranges: of each floating-point tensor.
+        known: (layer, bits) -> weights that were quantized before.
     """
 
     traced: TracedModel
     scheme: Scheme
     statistics: FrozenDict[str, InputStatistics]
     ranges: FrozenDict[str, ActivationRange]
+    known: FrozenDict[tuple[str, int], QuantizedWeight] = FrozenDict()  # noqa: RUF009  (frozen)
     _weights: dict[tuple[str, int], QuantizedWeight] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     def weight(self, layer: str, bits: int) -> QuantizedWeight:
         """The weight of `layer` in `bits` bits with its corrected bias; computed once."""
+        if (layer, bits) in self.known:
+            return self.known[layer, bits]
         if (layer, bits) not in self._weights:
             self._weights.setdefault((layer, bits), self._quantized(layer, bits))
         return self._weights[layer, bits]
