@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, Final
 
 from hawqsearch.errors import UnknownNameError
 
-__all__ = ["BUILT_IN", "load", "names"]
+__all__ = ["BUILT_IN", "build", "load", "names"]
 
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
@@ -58,6 +59,13 @@ def load(kind: str, name: str) -> Any:
     if name not in installed:
         raise UnknownNameError(_SINGULAR[kind], name, names(kind))
     return installed[name].load()
+
+
+def build(kind: str, name: str, **offered: object) -> Any:
+    """An instance of `load(kind, name)`, given those of `offered` that its dataclass has a field for."""
+    plugin = load(kind, name)
+    has = {field.name for field in fields(plugin)} if is_dataclass(plugin) else set()
+    return plugin(**{key: value for key, value in offered.items() if key in has})
 
 
 def _built_in(kind: str) -> Mapping[str, str]:

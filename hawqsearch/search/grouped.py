@@ -165,7 +165,7 @@ class _Builder:
             self.add_price(edge.source, edge.targets, price)
 
     def add_price(self, source: str, targets: Iterable[str], price: EdgePrice) -> None:
-        """Add what is paid if `source` has one of the price's sources, any of `targets` one of its targets."""
+        """Add what is paid if `source` has one of the price's sources and any of `targets` its targets."""
         vector = self._vector(price.score, price.cost)
         paying = self._paying(source, price.sources)
         readers: dict[int, frozenset[int]] = {}

@@ -43,6 +43,8 @@ class IlpSearch:
     def __post_init__(self) -> None:
         if not self.time_limit_s > 0:
             raise InputError(f"a time limit must be positive, got {self.time_limit_s} s")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"the solver's seed must be at least 0 and below 2^31, got {self.seed}")
 
     def search(self, problem: SearchProblem) -> SearchResult:
         """The optimum, or with FEASIBLE the best found in time; raises `InfeasibleError` if there is none."""

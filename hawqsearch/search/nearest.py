@@ -25,7 +25,8 @@ def nearest(wanted: str, options: Mapping[str, Choice]) -> str:
     """`wanted` itself, else the option of the nearest bits, else the one of least score.
 
     Activation bits count before weight bits, because they decide which kernel runs and so which edges are
-    paid; of two options as near, the one with more bits. Names that are no precision count only if none is one.
+    paid; of two options as near, the one with more bits. Names that are no precision count only where all are
+    such.
     """
     if wanted in options:
         return wanted

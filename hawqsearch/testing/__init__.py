@@ -1,0 +1,1 @@
+"""Conformance kits and generated inputs, for this project's own tests and for third parties."""
