@@ -35,7 +35,7 @@ def read_spec(module: GraphModule, values: Mapping[str, Any]) -> tuple[ModelSpec
     reading = _Reading(values)
     for node in module.graph.nodes:
         reading.read(node)
-    if not any(OUTPUT in t.targets for t in reading.tensor_specs()):
+    if not reading.output_follows_input():
         raise UnsupportedModelError("the model's output does not depend on its input")
     shape = next(t.shape for t in reading.tensors.values() if t.source == INPUT)
     spec = ModelSpec(
@@ -91,6 +91,13 @@ class _Reading:
                 floor_at_zero=t.floor_at_zero,
                 ceiling=t.ceiling,
             )
+
+    def output_follows_input(self) -> bool:
+        reached = {name for name, t in self.tensors.items() if t.source == INPUT}
+        for node in self.nodes:
+            if not reached.isdisjoint(node.inputs):
+                reached.add(node.tensor)
+        return any(OUTPUT in self.tensors[name].targets for name in reached)
 
     def read(self, node: Node) -> None:
         sources = self._sources(node)
