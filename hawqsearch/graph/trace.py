@@ -82,7 +82,7 @@ def trace(model: torch.nn.Module, example: torch.Tensor) -> TracedModel:
             once traced. Names the reason.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        own = copy.deepcopy(model).eval().requires_grad_(False)
+        own = _own_copy(model)
         expected = _answer(own, example)
         module = _folded(own, example)
         values = _values(module, example[:1])
@@ -90,6 +90,16 @@ def trace(model: torch.nn.Module, example: torch.Tensor) -> TracedModel:
         _check_rows(values[_OUTPUT], module(_pair(example[:1])))
         spec, views = read_spec(module, values)
     return TracedModel(spec=spec, module=module, views=views, input_dtype=example.dtype)
+
+
+def _own_copy(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy for inference, which may change its input in place: it gets one of its own."""
+    try:
+        own = copy.deepcopy(model).eval().requires_grad_(False)
+    except _ERRORS as error:
+        raise UnsupportedModelError(f"the model cannot be copied: {_reason(error)}") from error
+    own.register_forward_pre_hook(lambda _, inputs: (inputs[0].clone(), *inputs[1:]))
+    return own
 
 
 def _answer(model: torch.nn.Module, example: torch.Tensor) -> torch.Tensor:

@@ -51,6 +51,15 @@ def test_leaves_the_model_and_the_random_state_alone() -> None:
         assert gradient is None or torch.equal(parameter.grad, gradient)
 
 
+def test_a_model_that_changes_its_input_does_not_change_the_example() -> None:
+    x = torch.randn(2, 4)
+    before = x.clone()
+    traced = trace(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3)), x)
+    traced.module(x)
+    assert torch.equal(x, before)
+    assert [n.op for n in traced.spec.nodes] == ["other", "linear"]
+
+
 def test_shares_no_memory_with_the_model() -> None:
     model = networks.build("mlp")
     traced = trace(model, networks.inputs("mlp", 1))
