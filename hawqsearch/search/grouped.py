@@ -56,6 +56,11 @@ class Grouped:
     pairs: Mapping[tuple[int, int], Matrix]
     fixed: Mapping[str, str]
 
+    @property
+    def size(self) -> int:
+        """How many options there are."""
+        return sum(len(group.options) for group in self.groups)
+
     def config(self, choice: Sequence[int]) -> dict[str, str]:
         """The choice of an option per group as a configuration of the problem."""
         chosen = {n: g.options[p] for g, p in zip(self.groups, choice, strict=True) for n in g.nodes}

@@ -12,10 +12,11 @@ import pulp
 
 from hawqsearch.search.program import Program
 
-__all__ = ["Solved", "solve_program"]
+__all__ = ["Relaxed", "Solved", "relax_program", "solve_program"]
 
 _RELATIVE_GAP: Final = 1e-7
 _TOLERANCE: Final = 1e-9
+_SLACK: Final = 1e-6  # of the score, and in the solver's units: a thousand times what its tolerances allow
 _OPTIMAL: Final = highspy.HighsModelStatus.kOptimal
 _INFEASIBLE: Final = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
 
@@ -30,22 +31,56 @@ class Solved:
     infeasible: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relaxed:
+    """The optimum of a relaxation.
+
+    No configuration scores below `score`, nor with option `p` of group `g` below `score + rises[g][p]` (its
+    reduced cost), both up to `slack`; `choice` is each group's largest part.
+    """
+
+    choice: tuple[int, ...]
+    score: float
+    rises: list[list[float]]
+    slack: float
+
+    def within(self, ceiling: float) -> list[list[int]]:
+        """Of each group the options that a configuration which scores at most `ceiling` can have."""
+        room = ceiling - self.score + self.slack
+        return [[p for p, rise in enumerate(row) if rise <= room] for row in self.rises]
+
+
 def solve_program(
     program: Program, *, time_limit_s: float, seed: int, start: Sequence[int] | None = None
 ) -> Solved:
     """Solve `program`, from the choice `start` if there is one; Ctrl-C stops the solver and propagates."""
-    solver = _Highs(program, start, time_limit_s=time_limit_s, seed=seed)
+    solver = _Highs(program, start, mip=True, time_limit_s=time_limit_s, seed=seed)
     program.lp.solve(solver)
     return solver.answer(program.lp.solverModel)
+
+
+def relax_program(program: Program, *, time_limit_s: float) -> Relaxed | None:
+    """The relaxation of `program`, where an option may be made in part; None where it has no optimum."""
+    solver = _Highs(program, None, mip=False, time_limit_s=time_limit_s, seed=0)
+    program.lp.solve(solver)
+    model = program.lp.solverModel
+    if model.getModelStatus() != _OPTIMAL:
+        return None
+    solution = model.getSolution()
+    rises = [[solution.col_dual[v.index] / program.scale for v in row] for row in program.choose]
+    score = model.getInfo().objective_function_value / program.scale
+    slack = _SLACK * (abs(score) + 1 / program.scale)
+    return Relaxed(choice=solver.choice(solution.col_value), score=score, rises=rises, slack=slack)
 
 
 class _Highs(pulp.HiGHS):  # type: ignore[misc]
     """PuLP's HiGHS with what PuLP leaves out: objective offset, start, interruption, bound."""
 
     def __init__(
-        self, program: Program, start: Sequence[int] | None, *, time_limit_s: float, seed: int
+        self, program: Program, start: Sequence[int] | None, *, mip: bool, time_limit_s: float, seed: int
     ) -> None:
         super().__init__(
+            mip=mip,
             msg=False,
             gapRel=_RELATIVE_GAP,
             gapAbs=0.0,
@@ -88,12 +123,13 @@ class _Highs(pulp.HiGHS):  # type: ignore[misc]
         found = info.primal_solution_status == highspy.kSolutionStatusFeasible
         bound = info.mip_dual_bound / self.program.scale
         return Solved(
-            choice=self._choice(model.getSolution().col_value) if found else None,
+            choice=self.choice(model.getSolution().col_value) if found else None,
             bound=bound if abs(bound) < highspy.kHighsInf else None,
             optimal=found and status == _OPTIMAL,
             infeasible=status in _INFEASIBLE,
         )
 
-    def _choice(self, values: Sequence[float]) -> tuple[int, ...]:
+    def choice(self, values: Sequence[float]) -> tuple[int, ...]:
+        """The option of each group whose variable is the largest."""
         chosen = [[values[v.index] for v in variables] for variables in self.program.choose]
         return tuple(max(range(len(row)), key=row.__getitem__) for row in chosen)

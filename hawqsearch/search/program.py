@@ -1,7 +1,7 @@
 """The integer linear program of a grouped problem, built with PuLP.
 
-One binary per (group, option). A pairwise term merges the options that its matrix cannot tell apart, takes out
-what is a sum of a row and a column value, and pays the rest through one continuous variable per pair of
+One binary per (group, option). A pairwise term merges the options that its matrix cannot tell apart, takes
+out what is a sum of a row and a column value, and pays the rest through one continuous variable per pair of
 classes, bounded by the local polytope of both groups (the transportation form with its base row and column
 substituted away), which is tight for a single pair.
 """

@@ -35,9 +35,9 @@ def every_config(problem: SearchProblem) -> Iterator[Config]:
 def generated_problem(*, seed: int) -> SearchProblem:
     """A feasible problem of some hundred configurations at most, whose limits exclude its free optimum.
 
-    Among them: ties that overlap, pinned layers, edges to several consumers and to themselves, prices on lists of
-    precisions, interactions, negative scores, scores of 1e-9 beside scores of 10, limits that an answer meets
-    exactly.
+    Among them: ties that overlap, pinned layers, edges to several consumers and to themselves, prices on
+    lists of precisions, interactions, negative scores, scores of 1e-9 beside scores of 10, limits that an
+    answer meets exactly.
     """
     source = random.Random(seed)
     while True:
