@@ -73,7 +73,18 @@ class MissingDependencyError(InputError):
     """An optional package that is not installed; the message says how to get it."""
 
 
-class InfeasibleError(HawqsearchError):
+class _OutcomeError(HawqsearchError):
+    """An end that still has something to show: `outcome`, where the run got far enough to have one."""
+
+    def __init__(self, message: str, outcome: object = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[type, tuple[str, object]]:
+        return type(self), (str(self), self.outcome)
+
+
+class InfeasibleError(_OutcomeError):
     """No configuration meets the budget; the message names the nearest that can be had."""
 
     exit_code = 3
@@ -85,7 +96,7 @@ class DeviceError(HawqsearchError):
     exit_code = 4
 
 
-class InterruptedRunError(HawqsearchError):
+class InterruptedRunError(_OutcomeError):
     """Stopped by the user; the best so far is on disk."""
 
     exit_code = 130

@@ -50,7 +50,9 @@ class SpaceFile:
 
 def space_names() -> tuple[str, ...]:
     """Names of the spaces that ship with the package."""
-    return tuple(sorted(p.name.removesuffix(".toml") for p in _shipped().iterdir() if p.name.endswith(".toml")))
+    return tuple(
+        sorted(p.name.removesuffix(".toml") for p in _shipped().iterdir() if p.name.endswith(".toml"))
+    )
 
 
 def find_space(name: str) -> SpaceFile:
@@ -68,7 +70,9 @@ def read_space(path: Path) -> SpaceFile:
     try:
         table = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"there is no space file {path}; `hawqsearch spaces` lists those that ship") from None
+        raise InputError(
+            f"there is no space file {path}; `hawqsearch spaces` lists those that ship"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is not a TOML file: {error}") from None
     for key in table:
@@ -99,7 +103,9 @@ def data_folder(directory: Path | None) -> Path:
     return Path(named) if named else platformdirs.user_data_path("hawqsearch")
 
 
-def load_model(space: SpaceFile, *, weights: Path | None = None, directory: Path | None = None) -> torch.nn.Module:
+def load_model(
+    space: SpaceFile, *, weights: Path | None = None, directory: Path | None = None
+) -> torch.nn.Module:
     """The trained network in evaluation mode; raises `InputError` where weights are missing or do not fit."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -144,7 +150,9 @@ def _callable(reference: str, path: Path) -> Callable[..., Any]:
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{path}: cannot load {reference!r} ({error}); write it as module:callable") from None
+        raise InputError(
+            f"{path}: cannot load {reference!r} ({error}); write it as module:callable"
+        ) from None
     return found
 
 

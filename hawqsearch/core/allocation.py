@@ -54,7 +54,9 @@ def allocation_problem(
     """
     choices = {INPUT: _fixed(), OUTPUT: _fixed()}
     for node in tables.spec.nodes:
-        choices[node.name] = FrozenDict({str(p): _choice(tables, node, p) for p in tables.precisions[node.name]})
+        choices[node.name] = FrozenDict(
+            {str(p): _choice(tables, node, p) for p in tables.precisions[node.name]}
+        )
     latency = None if tables.latency is None else tables.latency.fixed_ms
     base = Cost(latency_ms=latency, size_bytes=tables.sizes.base, bops=0.0, weight_bits=0.0)
     return SearchProblem(
@@ -146,7 +148,10 @@ def _names(precisions: set[Precision]) -> frozenset[str]:
 
 def _change_cost(tables: Tables, tensor: TensorSpec, change: Change, size: float) -> Cost:
     return Cost(
-        latency_ms=_milliseconds(tables, Term(tensor.name, change.value)), size_bytes=size, bops=0.0, weight_bits=0.0
+        latency_ms=_milliseconds(tables, Term(tensor.name, change.value)),
+        size_bytes=size,
+        bops=0.0,
+        weight_bits=0.0,
     )
 
 
@@ -156,9 +161,13 @@ def _interactions(tables: Tables) -> list[Interaction]:
     for node in tables.spec.nodes:
         for precision in tables.precisions[node.name]:
             if node.is_weighted and not precision.is_float:
-                carriers[QuantizerChoice("weight", node.name, precision.weight.name)].append((node.name, str(precision)))
+                carriers[QuantizerChoice("weight", node.name, precision.weight.name)].append(
+                    (node.name, str(precision))
+                )
             if _requantizes(tables, node.name, precision):
-                carriers[QuantizerChoice("activation", node.tensor, "int8")].append((node.name, str(precision)))
+                carriers[QuantizerChoice("activation", node.tensor, "int8")].append(
+                    (node.name, str(precision))
+                )
     scores: dict[tuple[tuple[str, str], tuple[str, str]], float] = defaultdict(float)
     for pair in tables.sensitivity.pairs:
         for one in carriers[pair.first]:

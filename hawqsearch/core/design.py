@@ -36,7 +36,11 @@ def random_mixed(
         share = (index + 0.5) / n
         config = {}
         for node in spec.nodes:
-            timed = [p for p in ("w8a8", "fp32") if Precision.parse(p) in precisions[node.name] and _exists(target, node.op, p)]
+            timed = [
+                p
+                for p in ("w8a8", "fp32")
+                if Precision.parse(p) in precisions[node.name] and _exists(target, node.op, p)
+            ]
             drawn = "w8a8" if rng.random() < share else "fp32"
             config[node.name] = drawn if drawn in timed else (timed or [str(precisions[node.name][0])])[0]
         configs.append(FrozenDict(config))

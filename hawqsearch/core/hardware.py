@@ -9,7 +9,16 @@ from enum import StrEnum
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.model import WEIGHTED_OPS, NodeSpec
 
-__all__ = ["Change", "ChangeKey", "HardwareProfile", "KernelKey", "Measurement", "Rig", "Signature", "weakest_origin"]
+__all__ = [
+    "Change",
+    "ChangeKey",
+    "HardwareProfile",
+    "KernelKey",
+    "Measurement",
+    "Rig",
+    "Signature",
+    "weakest_origin",
+]
 
 _ORIGINS = ("measured", "simulated", "published", "predicted")
 
@@ -21,7 +30,7 @@ class Change(StrEnum):
     TO_FLOAT = "to_float"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """What a kernel's time depends on: operator, shapes and fused activation; batch is in the shapes.
 
@@ -67,7 +76,7 @@ class Signature:
         )
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class KernelKey:
     """A kernel: its signature, and the precision that is timed (`w8a8`, `fp32`)."""
 
@@ -75,7 +84,7 @@ class KernelKey:
     precision: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class ChangeKey:
     """A change of precision on a tensor of a shape, batch first."""
 
@@ -85,12 +94,13 @@ class ChangeKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Median of `n` runs in ms, with the quartiles."""
+    """Median of `n` runs in ms, with the quartiles, the word for where it comes from, and the day."""
 
     median_ms: float
     low_ms: float
     high_ms: float
     n: int
+    date: str
     origin: str = "measured"
 
 

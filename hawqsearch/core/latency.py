@@ -16,7 +16,7 @@ from hawqsearch.core.target import Target
 __all__ = ["LatencyModel", "Term", "changes_of", "terms_of"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Term:
     """One addend: a node's kernel at the precision that is timed, or a change of precision on a tensor."""
 
@@ -62,4 +62,3 @@ def changes_of(spec: ModelSpec, target: Target, config: Config, tensor: TensorSp
             yield Change.TO_FLOAT
     elif any(r.quantizes_input for r in readers):
         yield Change.TO_INT8
-

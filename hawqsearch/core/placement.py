@@ -42,7 +42,9 @@ def place(spec: ModelSpec, target: Target, config: Config) -> Placement:
     precision = {n.name: Precision.parse(config.get(n.name, "fp32")) for n in spec.nodes}
     requantized = frozenset(t.name for t in spec.tensors if leaves_quantized(spec, target, config, t))
     return Placement(
-        weights=FrozenDict({n.name: precision[n.name].weight for n in spec.layers if not precision[n.name].is_float}),
+        weights=FrozenDict(
+            {n.name: precision[n.name].weight for n in spec.layers if not precision[n.name].is_float}
+        ),
         activations=FrozenDict(
             {
                 t.name: Format("int8")

@@ -11,7 +11,9 @@ from hawqsearch.errors import InputError
 
 __all__ = ["FP32", "Format", "Precision"]
 
-_BITS: Final = MappingProxyType({"fp32": 32, "fp16": 16, "bf16": 16, "int16": 16} | {f"int{b}": b for b in range(2, 9)})
+_BITS: Final = MappingProxyType(
+    {"fp32": 32, "fp16": 16, "bf16": 16, "int16": 16} | {f"int{b}": b for b in range(2, 9)}
+)
 _NAME: Final = re.compile(r"w(?P<weight>[2-8])a(?:(?P<static>8)|(?P<dynamic>8d)|(?P<wide>i16)|(?P<none>16))")
 
 

@@ -58,7 +58,9 @@ class SearchSpace:
                         f"{', '.join(map(str, target.precisions(node.op))) or 'fp32 only'}"
                     )
             if not choices[node.name]:
-                raise InputError(f"no allowed precision of {node.name} has a kernel on {target.name}; allow fp32")
+                raise InputError(
+                    f"no allowed precision of {node.name} has a kernel on {target.name}; allow fp32"
+                )
         return Allowed(
             precisions=FrozenDict(choices),
             dropped=FrozenDict({op: tuple(dict.fromkeys(left)) for op, left in dropped.items()}),

@@ -13,7 +13,9 @@ _Z: Final = 1.96
 """Half width of a 95 % interval in standard errors."""
 
 
-def choose(candidates: Sequence[Candidate], costs: Mapping[str, Mapping[str, float]]) -> tuple[Candidate, str]:
+def choose(
+    candidates: Sequence[Candidate], costs: Mapping[str, Mapping[str, float]]
+) -> tuple[Candidate, str]:
     """The candidate to return, with the reason (DESIGN section 4.6).
 
     Args:

@@ -26,7 +26,9 @@ from hawqsearch.export import packing
 __all__ = ["QuantizerValues", "write_qdq"]
 
 _OPSET: Final = 21
-_VIEWS: Final = frozenset({"Flatten", "Identity", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+_VIEWS: Final = frozenset(
+    {"Flatten", "Identity", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
 
 
 class _Range(Protocol):
@@ -116,7 +118,11 @@ class _Writer:
     def quantize_tensor(self, tensor: str) -> None:
         """Put the tensor's Q/DQ pair behind it and lead the readers that see rounded values to it."""
         spec = self.spec.tensor(tensor)
-        reads = {n: self.placement.reads_quantized(self._precision(n), tensor) for n in spec.targets if n in self.config}
+        reads = {
+            n: self.placement.reads_quantized(self._precision(n), tensor)
+            for n in spec.targets
+            if n in self.config
+        }
         everyone = tensor in self.placement.requantized
         pair = self._pair(tensor, tensor)
         self._insert_after(tensor, pair.nodes)
@@ -125,7 +131,11 @@ class _Writer:
             quantized[node.output[0]] = self._quantized_view(node, quantized[node.input[0]], tensor)
         own = {id(n) for n in pair.nodes}
         for node in list(self.nodes):
-            if id(node) in own or not (set(node.input) & set(quantized)) or self._is_quantized_view(node, quantized):
+            if (
+                id(node) in own
+                or not (set(node.input) & set(quantized))
+                or self._is_quantized_view(node, quantized)
+            ):
                 continue
             reader = self._reader(node)
             if everyone or (reader is not None and reads.get(reader.name, False)):
@@ -151,7 +161,9 @@ class _Writer:
         if self.packed_bits:
             opsets.append(helper.make_opsetid(packing.DOMAIN, 1))
             functions.append(packing.unpack_function(_OPSET))
-        return helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=10, producer_name="hawqsearch")
+        return helper.make_model(
+            graph, opset_imports=opsets, functions=functions, ir_version=10, producer_name="hawqsearch"
+        )
 
     def _write_codes(self, layer: NodeSpec, codes: np.ndarray, scale: np.ndarray) -> str:
         bits = self.placement.weights[layer.name].bits
@@ -162,7 +174,9 @@ class _Writer:
             codes_name = self._constant(f"{name}_q", codes.astype(np.int8))
         output = f"{name}_dq"
         inputs = [codes_name, self._constant(f"{name}_scale", scale.astype(np.float32))]
-        inputs.append(self._constant(f"zeros{len(scale)}", np.zeros(len(scale), np.int8)))  # QGemm insists on one
+        inputs.append(
+            self._constant(f"zeros{len(scale)}", np.zeros(len(scale), np.int8))
+        )  # QGemm insists on one
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [output], name=output, axis=0))
         return output
 

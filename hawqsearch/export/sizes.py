@@ -30,7 +30,9 @@ def file_sizes(
 
     def written(weights: dict[str, Format], activations: dict[str, Format], config: dict[str, str]) -> int:
         placement = Placement(
-            weights=FrozenDict(weights), activations=FrozenDict(activations), requantized=frozenset(activations)
+            weights=FrozenDict(weights),
+            activations=FrozenDict(activations),
+            requantized=frozenset(activations),
         )
         return len(write_qdq(float_model, spec, scheme, placement, config, values).SerializeToString())
 
@@ -46,7 +48,11 @@ def file_sizes(
             if precision.is_float:
                 layers[layer.name, name] = float_bytes
                 continue
-            own = written({layer.name: precision.weight}, {source: int8}, {layer.name: name}) - plain - quantizers[source]
+            own = (
+                written({layer.name: precision.weight}, {source: int8}, {layer.name: name})
+                - plain
+                - quantizers[source]
+            )
             shared = _unpack_bytes() if precision.weight.bits in packing.PACKED_BITS else 0
             layers[layer.name, name] = float_bytes + own - shared
     floats = sum(4 * (layer.n_weights + layer.n_bias) for layer in spec.layers)
@@ -65,4 +71,6 @@ _GUARD_BYTES = 110
 
 def _unpack_bytes() -> int:
     shared = [t for bits in packing.PACKED_BITS for t in packing.constants(bits)]
-    return len(packing.unpack_function(21).SerializeToString()) + sum(len(t.SerializeToString()) + 4 for t in shared)
+    return len(packing.unpack_function(21).SerializeToString()) + sum(
+        len(t.SerializeToString()) + 4 for t in shared
+    )

@@ -37,12 +37,14 @@ class TimedConfig:
     latency_ms: float
 
 
-def fit(parts: Mapping[Term, float], groups: Mapping[Term, str], timed: Sequence[TimedConfig]) -> LatencyModel:
+def fit(
+    parts: Mapping[Term, float], groups: Mapping[Term, str], timed: Sequence[TimedConfig]
+) -> LatencyModel:
     """`parts` (ms, measured alone) corrected by `timed`; with none of these, their plain sum.
 
     The spread is that of leave-one-out predictions.
     """
-    order = sorted(parts)
+    order = list(parts)
     alone = np.array([parts[t] for t in order])
     if not timed:
         return LatencyModel(fixed_ms=0.0, terms=FrozenDict(parts), spread=0.25, n_fitted=0)

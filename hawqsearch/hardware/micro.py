@@ -114,7 +114,9 @@ def kernel_model(signature: Signature, *, int8: bool, scheme: Scheme) -> onnx.Mo
     """A model of one node named `kernel…`; integer ones read and write codes, so nothing else is timed."""
     graph = _Graph(scheme)
     if signature.is_weighted:
-        value = graph.weighted(signature, graph.input(signature.input_shape, codes=int8), int8=int8, name=_KERNEL)
+        value = graph.weighted(
+            signature, graph.input(signature.input_shape, codes=int8), int8=int8, name=_KERNEL
+        )
         # a fully connected kernel may leave its output in float, a convolution may not
         codes = int8 and signature.op == "conv"
     else:
@@ -128,7 +130,9 @@ def change_model(shape: Sequence[int], *, to_int8: bool, scheme: Scheme) -> onnx
     kernels is the price of the change."""
     graph = _Graph(scheme)
     signature = _neutral(shape)
-    first = graph.weighted(signature, graph.input(shape, codes=not to_int8), int8=not to_int8, name=f"{_KERNEL}0")
+    first = graph.weighted(
+        signature, graph.input(shape, codes=not to_int8), int8=not to_int8, name=f"{_KERNEL}0"
+    )
     between = graph.dequantize(graph.quantize(first))
     if not to_int8:
         wide = graph.add("Cast", [between], "wide", to=int(TensorProto.DOUBLE))
@@ -161,4 +165,6 @@ def _join(graph: _Graph, signature: Signature, *, int8: bool) -> str:
     kernel = signature.weight_shape
     op = "AveragePool" if signature.op == "avg_pool" else "MaxPool"
     pads = [*signature.padding, *signature.padding]
-    return graph.add(op, [value], _KERNEL, kernel_shape=list(kernel), strides=list(signature.stride), pads=pads)
+    return graph.add(
+        op, [value], _KERNEL, kernel_shape=list(kernel), strides=list(signature.stride), pads=pads
+    )

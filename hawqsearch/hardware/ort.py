@@ -22,7 +22,9 @@ from hawqsearch.runtime.kernels import KernelRun, profiled, read_profile
 __all__ = ["OrtBackend"]
 
 _TYPES: Final = {TensorProto.FLOAT: np.float32, TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8}
-_AROUND: Final = frozenset({"ReorderInput", "ReorderOutput", "Transpose", "QuantizeLinear", "DequantizeLinear"})
+_AROUND: Final = frozenset(
+    {"ReorderInput", "ReorderOutput", "Transpose", "QuantizeLinear", "DequantizeLinear"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +38,19 @@ class OrtBackend:
     rounds: int = 12
     burst: int = 8
 
+    @property
+    def n_rounds(self) -> int:
+        """How many rounds `measure` takes, the one that warms up included."""
+        return self.rounds + 1
+
     def measure(
         self,
         target: Target,
         rig: Rig,
         kernels: Iterable[KernelKey],
         changes: Iterable[ChangeKey],
-        on_round: Callable[[int, int], object] = lambda done, total: None,
+        *,
+        on_round: Callable[[int], object] = lambda done: None,
     ) -> HardwareProfile:
         """Measured times of every kernel and change; raises `DeviceError` where the runtime fails."""
         models: dict[KernelKey | ChangeKey, onnx.ModelProto] = {}
@@ -57,7 +65,7 @@ class OrtBackend:
         return HardwareProfile(
             target=target.name,
             rig=rig,
-            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            date=_today(),
             kernels=FrozenDict({k: _kernel_time(r) for k, r in runs.items() if isinstance(k, KernelKey)}),
             changes=FrozenDict({k: _between_kernels(r) for k, r in runs.items() if isinstance(k, ChangeKey)}),
         )
@@ -67,7 +75,7 @@ class OrtBackend:
         models: Mapping[KernelKey | ChangeKey, onnx.ModelProto],
         target: Target,
         rig: Rig,
-        on_round: Callable[[int, int], object],
+        on_round: Callable[[int], object],
     ) -> dict[KernelKey | ChangeKey, list[KernelRun]]:
         with ExitStack() as stack:
             sessions = {}
@@ -78,11 +86,11 @@ class OrtBackend:
                     signed_activations=target.scheme.signed_activations,
                 )
                 sessions[key] = stack.enter_context(context)[0], _feed(model)
-            for done in range(self.rounds + 1):
+            for _ in range(self.n_rounds):
                 for session, feed in sessions.values():
                     for _ in range(self.burst):
                         session.run(None, feed)
-                on_round(done, self.rounds + 1)
+                on_round(1)
             return {key: read_profile(s, skip_runs=self.burst) for key, (s, _) in sessions.items()}
 
 
@@ -106,7 +114,10 @@ def _kernel_time(runs: list[KernelRun]) -> Measurement:
 
 def _between_kernels(runs: list[KernelRun]) -> Measurement:
     """What ran between the two kernels of a change."""
-    first, second = (next(i for i, r in enumerate(runs) if r.name.startswith(f"kernel{k}") and _is_kernel(r)) for k in (0, 1))
+    first, second = (
+        next(i for i, r in enumerate(runs) if r.name.startswith(f"kernel{k}") and _is_kernel(r))
+        for k in (0, 1)
+    )
     between = [run.times_ms for run in runs[first + 1 : second]]
     if not between:
         raise DeviceError("the runtime ran nothing between two kernels of different precision")
@@ -119,4 +130,10 @@ def _is_kernel(run: KernelRun) -> bool:
 
 def _measurement(times_ms: np.ndarray) -> Measurement:
     low, median, high = np.quantile(times_ms, [0.25, 0.5, 0.75])
-    return Measurement(median_ms=float(median), low_ms=float(low), high_ms=float(high), n=len(times_ms))
+    return Measurement(
+        median_ms=float(median), low_ms=float(low), high_ms=float(high), n=len(times_ms), date=_today()
+    )
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()

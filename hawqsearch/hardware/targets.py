@@ -50,7 +50,9 @@ def read_target(path: Path) -> Target:
     except tomllib.TOMLDecodeError as error:
         raise FileFormatError(f"{path} is not a TOML file: {error}") from None
     except (KeyError, TypeError) as error:
-        raise FileFormatError(f"{path} is not a target file: {error}; see hw_profiles/x86-vnni/target.toml") from None
+        raise FileFormatError(
+            f"{path} is not a target file: {error}; see hw_profiles/x86-vnni/target.toml"
+        ) from None
 
 
 def check_machine(target: Target) -> None:
@@ -59,7 +61,9 @@ def check_machine(target: Target) -> None:
     if target.requires and not flags & set(target.requires):
         others = [n for n in target_names() if (t := find_target(n)).requires and flags & set(t.requires)]
         hint = f"use --target {others[0]} here" if others else "no target with measured latency describes it"
-        raise DeviceError(f"{target.name} needs a processor with {' or '.join(target.requires)}, which this one lacks; {hint}")
+        raise DeviceError(
+            f"{target.name} needs a processor with {' or '.join(target.requires)}, which this one lacks; {hint}"
+        )
 
 
 def cpu_flags() -> frozenset[str]:

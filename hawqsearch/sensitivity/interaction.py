@@ -37,8 +37,15 @@ class InteractionAnalyzer:
     batch: int = 32
     seed: int = 0
 
-    name = "interaction"
-    quantity = "kl"
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        return "interaction"
+
+    @property
+    def gives_pairs(self) -> bool:
+        """Whether its table has interactions."""
+        return True
 
     def analyze(
         self,
@@ -54,11 +61,14 @@ class InteractionAnalyzer:
         start = time.perf_counter()
         rows = split[slice(self.n_examples)]
         slopes = np.concatenate(list(self._slopes(calibrated, rows, choices)), axis=0)  # (n, draws, choices)
-        scores = {c: clustered_mean(0.5 * (slopes[:, :, k] ** 2).mean(1), rows.groups) for k, c in enumerate(choices)}
+        scores = {
+            c: clustered_mean(0.5 * (slopes[:, :, k] ** 2).mean(1), rows.groups)
+            for k, c in enumerate(choices)
+        }
         for choice, score in scores.items():
             on_score(choice, score)
         return SensitivityTable(
-            quantity=self.quantity,
+            quantity="kl",
             analyzer=self.name,
             scores=FrozenDict(scores),
             pairs=tuple(_pairs(slopes, choices)),
@@ -89,7 +99,9 @@ def _gradients(
         log_p = logits.log_softmax(-1)
         drawn = torch.multinomial(log_p.detach().exp(), 1, generator=generator)
         names = list(tape.values)
-        found = torch.autograd.grad(log_p.gather(1, drawn).sum(), [tape.values[n] for n in names], allow_unused=True)
+        found = torch.autograd.grad(
+            log_p.gather(1, drawn).sum(), [tape.values[n] for n in names], allow_unused=True
+        )
     return {n: g for n, g in zip(names, found, strict=True) if g is not None}
 
 

@@ -22,6 +22,7 @@ from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.sensitivity import QuantizerChoice, Score, SensitivityTable
 from hawqsearch.errors import UnsupportedModelError
 from hawqsearch.graph.run import Sweep, evaluate
+from hawqsearch.graph.threads import one_thread
 from hawqsearch.quant.calibrated import CalibratedModel
 from hawqsearch.sensitivity.choices import choices_at, perturbed
 
@@ -45,8 +46,15 @@ class KlAnalyzer:
     n_examples: int = 128
     workers: int = 2
 
-    name = "kl"
-    quantity = "kl"
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        return "kl"
+
+    @property
+    def gives_pairs(self) -> bool:
+        """Whether its table has interactions."""
+        return False
 
     def analyze(
         self,
@@ -75,7 +83,8 @@ class KlAnalyzer:
                 on_score(choice, score)
 
         if todo:
-            reference = _finite(evaluate(calibrated.traced, inputs))
+            with one_thread():
+                reference = _finite(evaluate(calibrated.traced, inputs))
             with ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
                 shares = [todo[k :: self.workers] for k in range(self.workers)]
                 jobs = [pool.submit(_sweep, calibrated, inputs, reference, s, record, stop) for s in shares]
@@ -85,7 +94,7 @@ class KlAnalyzer:
                 finally:
                     stop.set()
         return SensitivityTable(
-            quantity=self.quantity,
+            quantity="kl",
             analyzer=self.name,
             scores=FrozenDict({c: scores[c] for c in choices}),
             n_examples=len(rows),
@@ -115,5 +124,7 @@ def _sweep(
 
 def _finite(logits: torch.Tensor) -> torch.Tensor:
     if not logits.isfinite().all():
-        raise UnsupportedModelError("the model answers NaN or infinity on the calibration split; check its weights")
+        raise UnsupportedModelError(
+            "the model answers NaN or infinity on the calibration split; check its weights"
+        )
     return logits

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from hawqsearch.core.clustered import clustered_mean
 from hawqsearch.core.data import Split
@@ -14,7 +16,7 @@ from hawqsearch.core.sensitivity import Score
 from hawqsearch.errors import UnsupportedModelError
 from hawqsearch.runtime.session import open_session
 
-__all__ = ["Answers", "answers", "paired_difference"]
+__all__ = ["Answers", "answers", "paired_difference", "simulated_answers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,18 @@ class Answers:
     correct: np.ndarray
     loss: np.ndarray
     groups: np.ndarray
+
+    def dump(self) -> bytes:
+        """The three arrays as bytes."""
+        buffer = io.BytesIO()
+        np.savez(buffer, correct=self.correct, loss=self.loss, groups=self.groups)
+        return buffer.getvalue()
+
+    @classmethod
+    def parse(cls, content: bytes) -> Answers:
+        """Inverse of `dump`."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return cls(**{name: arrays[name] for name in ("correct", "loss", "groups")})
 
     @property
     def accuracy(self) -> Score:
@@ -73,9 +87,28 @@ def answers(
     return _judge(np.concatenate([parts[start] for start in starts]), split)
 
 
+def simulated_answers(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    split: Split,
+    *,
+    batch: int = 100,
+    on_examples: Callable[[int], object] = lambda n: None,
+) -> Answers:
+    """The same for a network that torch runs: a simulation, for targets without a runtime."""
+    parts = []
+    for start in range(0, len(split), batch):
+        rows = torch.from_numpy(split.inputs[start : start + batch])
+        with torch.inference_mode():
+            parts.append(network(rows).numpy())
+        on_examples(len(rows))
+    return _judge(np.concatenate(parts), split)
+
+
 def _judge(logits: np.ndarray, split: Split) -> Answers:
     if not np.isfinite(logits).all():
-        raise UnsupportedModelError("the exported model answers NaN or infinity; check the weights and the input range")
+        raise UnsupportedModelError(
+            "the exported model answers NaN or infinity; check the weights and the input range"
+        )
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     loss = -log_p[np.arange(len(logits)), split.labels]

@@ -1,0 +1,371 @@
+"""The whole job in one call: `search`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from hawqsearch import closed_loop, pipeline
+from hawqsearch.core.allocation import configuration_bops
+from hawqsearch.core.budget import Budget
+from hawqsearch.core.data import Splits
+from hawqsearch.core.design import all_float, all_int8
+from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.outcome import Candidate, Evaluation, Latency, Outcome
+from hawqsearch.core.precision import Precision
+from hawqsearch.core.result import SearchStrategy
+from hawqsearch.core.sensitivity import Score, SensitivityTable
+from hawqsearch.core.space import SearchSpace
+from hawqsearch.core.target import Target
+from hawqsearch.core.verdict import choose
+from hawqsearch.errors import BudgetError, InfeasibleError, InterruptedRunError
+from hawqsearch.pipeline import Context, Network
+
+if TYPE_CHECKING:
+    import torch
+
+    from hawqsearch.closed_loop import Device, LoopEnd
+    from hawqsearch.core.protocols import MeasureBackend, SensitivityAnalyzer
+    from hawqsearch.run_folder import RunFolder
+
+__all__ = ["Options", "search"]
+
+_DEFAULT_PRECISIONS: Final = ("fp32", "w8a8", "w6a8", "w5a8", "w4a8", "w3a8", "w2a8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to search, where the defaults will not do.
+
+    Args:
+        analyzer, strategy, backend: None for the built-in default of each.
+        interactions: let the solver see pairs, where the analyzer scores them.
+        out: the run folder; None writes nothing.
+    """
+
+    space: SearchSpace | None = None
+    analyzer: SensitivityAnalyzer | None = None
+    strategy: SearchStrategy | None = None
+    backend: MeasureBackend | None = None
+    interactions: bool = False
+    threads: int = 1
+    batch: int = 1
+    metric: str = "top-1"
+    out: RunFolder | None = None
+
+
+def search(
+    model: torch.nn.Module,
+    data: Splits,
+    *,
+    target: str | Target,
+    budget: str | Budget,
+    options: Options = Options(),
+    context: Context = Context(),  # noqa: B008  (frozen)
+) -> Outcome:
+    """The precision of every layer of `model` that costs the least accuracy within `budget` on `target`.
+
+    What the command `search` does: sensitivities on the calibration split, kernels timed on this machine, an
+    exact solver, the answer exported, timed whole, and chosen against baselines on the search split. The test
+    split is read once, at the end. The model comes back as it was.
+
+    Raises:
+        InputError: what can be mended before work starts (exit 2 on the command line).
+        InfeasibleError: no configuration meets the budget; its `outcome` holds the nearest.
+        DeviceError: this machine is not one of the target's, or the runtime failed.
+        InterruptedRunError: stopped by Ctrl-C; its `outcome` holds the best so far.
+    """
+    from hawqsearch.hardware.targets import check_machine, find_target
+    from hawqsearch.search.ilp import IlpSearch
+    from hawqsearch.sensitivity.kl import KlAnalyzer
+
+    start = time.perf_counter()
+    budget = Budget.parse(budget) if isinstance(budget, str) else budget
+    target = find_target(target) if isinstance(target, str) else target
+    _check_metered(budget, target)
+    if target.runtime is not None:
+        check_machine(target)
+    space = options.space or SearchSpace(precisions=tuple(map(Precision.parse, _DEFAULT_PRECISIONS)))
+    run = _Run(
+        budget=budget,
+        strategy=options.strategy or IlpSearch(),
+        analyzer=options.analyzer or KlAnalyzer(),
+        options=options,
+        context=context,
+        started=start,
+    )
+    try:
+        run.network = pipeline.open_network(model, data, target, space, batch=options.batch, context=context)
+        return run.finish()
+    except KeyboardInterrupt:
+        raise InterruptedRunError("interrupted; the best so far is kept", run.interrupted()) from None
+
+
+def _check_metered(budget: Budget, target: Target) -> None:
+    for term in budget.terms:
+        if term.quantity not in target.metered:
+            why = (
+                "no energy counter (RAPL, NVML, a board's sensor) is read here"
+                if term.quantity == "energy_mj"
+                else "nothing measures it"
+            )
+            raise BudgetError(
+                f"budget {budget} bounds {term.quantity}, which {target.name} does not meter: {why}; "
+                f"it meters {', '.join(target.metered)}"
+            )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One search under way: what it has found so far, so that stopping loses nothing."""
+
+    budget: Budget
+    strategy: SearchStrategy
+    analyzer: SensitivityAnalyzer
+    options: Options
+    context: Context
+    started: float
+    network: Network = field(init=False)
+    device: Device | None = None
+    sensitivity: SensitivityTable | None = None
+    best: Outcome | None = None
+
+    def finish(self) -> Outcome:
+        """Walk the arrows to the end."""
+        self.device = self._open_device()
+        self._check_feasible()
+        self.sensitivity = pipeline.analyze(self.network, self.analyzer, context=self.context)
+        end = closed_loop.close_loop(
+            self.network,
+            self.sensitivity,
+            self.budget,
+            self.strategy,
+            self.device,
+            interactions=self.options.interactions,
+            on_met=lambda end: self._keep(self._outcome(end, "running", end.config, "solver", ())),
+        )
+        candidates = self._judged(
+            closed_loop.candidates(self.network, self.budget, end, self._others(end), self.device)
+        )
+        chosen, reason = self._choose(end, candidates)
+        metric = self._test(chosen.config)
+        outcome = self._outcome(end, "done", chosen.config, reason, candidates, metric=metric)
+        self._keep(outcome)
+        return outcome
+
+    def interrupted(self) -> Outcome | None:
+        """The best so far, marked as interrupted and written down."""
+        if self.best is not None:
+            self._keep(replace(self.best, state="interrupted", seconds=self._seconds))
+        return self.best
+
+    def _open_device(self) -> Device | None:
+        if self.network.target.runtime is None:
+            return None
+        from hawqsearch.hardware.ort import OrtBackend
+
+        rig = pipeline.local_rig(self.network.target, threads=self.options.threads, batch=self.options.batch)
+        backend = self.options.backend or OrtBackend()
+        hardware = pipeline.profile(self.network, rig, backend, context=self.context)
+        return closed_loop.Device.open(self.network, rig, hardware, self.context)
+
+    def _check_feasible(self) -> None:
+        """Before the long work: raise `InfeasibleError` where the limits cannot be met at any score."""
+        limits = closed_loop.budget_limits(
+            self.network, self.budget, self.device.fp32_ms if self.device else None
+        )
+        latency = self.device.latency if self.device else None
+        problem = pipeline.allocate(self.network, pipeline.no_scores(self.network), latency, limits)
+        try:
+            self.strategy.search(problem)
+        except InfeasibleError as error:
+            self._report_nearest(problem, error)
+
+    def _report_nearest(self, problem: Any, error: InfeasibleError) -> None:
+        """Measure the least that can be had of every bounded quantity, and say so; unless it meets the budget."""
+        limits = problem.limits
+        nearest, shown = {}, None
+        free = replace(problem, limits=FrozenDict())
+        for quantity in limits:
+            config = closed_loop.cheapest(free, quantity, self.strategy)
+            if self.device is not None and config not in self.device.measured:
+                self.device.time([config], title="the nearest, whole")
+            measured = self.device.measured[config] if self.device else None
+            if not closed_loop.meets(self.network, self.budget, limits, config, measured):
+                return
+            cost = free.cost({**config, "input": "fp32", "output": "fp32"})
+            value = (
+                measured.latency_ms
+                if measured is not None and quantity == "latency_ms"
+                else cost.get(quantity)
+            )
+            nearest[quantity] = float(value or 0.0)
+            shown = shown or config
+        told = ", ".join(f"{q} {v:.4g} (limit {limits[q]:.4g})" for q, v in nearest.items())
+        assert shown is not None
+        outcome = self._outcome(None, "done", shown, "nearest", (), limits=limits, nearest=nearest)
+        self._keep(outcome)
+        raise InfeasibleError(
+            f"no configuration meets {self.budget} on {self.network.target.name}; the least that can be had is {told}",
+            outcome,
+        ) from error
+
+    def _others(self, end: LoopEnd) -> dict[str, Mapping[str, str]]:
+        from hawqsearch.search.baselines import baselines
+
+        found = {
+            n: r.config for n, r in baselines(end.problem, seed=self.context.seed).items() if r is not None
+        }
+        runner_up = end.result.runner_up
+        return ({} if runner_up is None else {"runner_up": runner_up.config}) | found
+
+    def _judged(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Loss of those that meet the budget on the second half of the search split, and paired differences."""
+        from hawqsearch.validate.accuracy import paired_difference
+
+        split = self.network.splits.search
+        half = split[slice(len(split) // 2, None)]
+        found = {
+            c.name: pipeline.judge(
+                self.network, c.config, half, context=self.context, title=f"search split: {c.name}"
+            )
+            for c in candidates
+            if c.meets
+        }
+        best = min(found.values(), key=lambda a: a.mean_loss.value)
+        return tuple(
+            replace(c, loss=found[c.name].mean_loss, versus_best=paired_difference(found[c.name], best))
+            if c.name in found
+            else c
+            for c in candidates
+        )
+
+    def _choose(self, end: LoopEnd, candidates: tuple[Candidate, ...]) -> tuple[Candidate, str]:
+        costs = {}
+        for c in candidates:
+            total = end.problem.cost({**c.config, "input": "fp32", "output": "fp32"})
+            known = {"latency_ms": c.measured.latency_ms if c.measured else None, "size_bytes": c.size_bytes}
+            costs[c.name] = {q: float(known.get(q) or total.get(q) or 0.0) for q in end.limits}
+        return choose([c for c in candidates if c.meets], costs)
+
+    def _test(self, config: FrozenDict[str, str]) -> Evaluation:
+        """Accuracy of fp32, all-int8 and the answer on the test split, which nothing has read before."""
+        spec, test = self.network.spec, self.network.splits.test
+        configs = {"fp32": all_float(spec), "int8": all_int8(spec, self.network.target), "searched": config}
+        scores: dict[str, Score] = {
+            name: pipeline.judge(
+                self.network, c, test, context=self.context, title=f"test split: {name}"
+            ).accuracy
+            for name, c in configs.items()
+        }
+        return Evaluation(
+            name=self.options.metric,
+            n=len(test),
+            n_groups=len(set(test.groups.tolist())),
+            runtime=self.device.rig.runtime if self.device else "simulation",
+            **scores,
+        )
+
+    def _outcome(
+        self,
+        end: LoopEnd | None,
+        state: str,
+        config: FrozenDict[str, str],
+        chosen_by: str,
+        candidates: tuple[Candidate, ...],
+        *,
+        metric: Evaluation | None = None,
+        limits: FrozenDict[str, float] | None = None,
+        nearest: Mapping[str, float] | None = None,
+    ) -> Outcome:
+        network, device = self.network, self.device
+        spec = network.spec
+        result = None if end is None else end.result
+        found_limits = limits if end is None else end.limits
+        assert found_limits is not None
+        return Outcome(
+            state=state,
+            status="INFEASIBLE" if result is None else result.status.value,
+            target=network.target.name,
+            budget=str(self.budget),
+            limits=found_limits,
+            origin=device.hardware.origin
+            if device
+            else "predicted: no device, sizes and bit-operations are counted",
+            result=result,
+            config=config,
+            layers=FrozenDict({n.name: config[n.name] for n in spec.layers}),
+            chosen_by=chosen_by,
+            predicted=self._predicted(config),
+            measured=self._measured(config),
+            fp32=self._measured(all_float(spec)),
+            int8=self._measured(all_int8(spec, network.target)),
+            metric=metric,
+            size_bytes=closed_loop.size_bytes(network, config),
+            fp32_size_bytes=closed_loop.float_size_bytes(network),
+            weight_bits=float(
+                sum(n.n_weights * Precision.parse(config[n.name]).weight.bits for n in spec.layers)
+            ),
+            bops=configuration_bops(spec, config),
+            candidates=candidates,
+            seconds=self._seconds,
+            run_dir=None if self.options.out is None else self.options.out.path,
+            nearest=None if nearest is None else FrozenDict(nearest),
+        )
+
+    def _predicted(self, config: FrozenDict[str, str]) -> Latency:
+        if self.device is None or config not in self.device.predicted_ms:
+            return Latency()
+        return Latency(
+            latency_ms=self.device.predicted_ms[config],
+            origin=f"predicted: parts measured alone, corrected by whole networks; {self.device.rig}",
+        )
+
+    def _measured(self, config: FrozenDict[str, str]) -> Latency:
+        return self.device.measured.get(config, Latency()) if self.device else Latency()
+
+    def _keep(self, outcome: Outcome) -> None:
+        self.best = outcome
+        if self.options.out is not None:
+            model = (
+                pipeline.deploy(self.network, outcome.config)
+                if self.network.float_model is not None
+                else None
+            )
+            self.options.out.save(outcome, self._record(outcome), None, model)
+
+    def _record(self, outcome: Outcome) -> dict[str, Any]:
+        """What `run.json` keeps besides the outcome."""
+        splits = self.network.splits
+        return {
+            "model": self.network.spec.fingerprint,
+            "data": {
+                n: {"sha256": s.sha256, "n": len(s)}
+                for n in ("calibration", "search", "test")
+                for s in [getattr(splits, n)]
+            },
+            "seed": self.context.seed,
+            "joins": {n.name: outcome.config[n.name] for n in self.network.spec.joins},
+            "layers": [self._layer_row(n.name, outcome) for n in self.network.spec.layers],
+        }
+
+    def _layer_row(self, name: str, outcome: Outcome) -> dict[str, Any]:
+        spec, precision = self.network.spec.node(name), outcome.config[name]
+        weight = Precision.parse(precision).weight.name
+        score = None if self.sensitivity is None else self.sensitivity.weight(name, weight)
+        return {
+            "layer": name,
+            "op": spec.op,
+            "precision": precision,
+            "macs": spec.macs,
+            "weights": spec.n_weights,
+            "score": None if score is None else score.value,
+            "score_stderr": None if score is None else score.stderr,
+            "size_bytes": self.network.sizes.layers.get((name, precision)),
+        }
+
+    @property
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.started

@@ -1,0 +1,63 @@
+"""What plugs in: one method each. The object is its own configuration; strategies are in `core.result`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Rig
+from hawqsearch.core.sensitivity import QuantizerChoice, Score, SensitivityTable
+from hawqsearch.core.target import Target
+
+if TYPE_CHECKING:
+    from hawqsearch.core.data import Split
+    from hawqsearch.quant.calibrated import CalibratedModel
+
+__all__ = ["MeasureBackend", "SensitivityAnalyzer"]
+
+
+class SensitivityAnalyzer(Protocol):
+    """Says how much each quantizer choice hurts; `gives_pairs` tells whether it scores pairs too."""
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        ...
+
+    @property
+    def gives_pairs(self) -> bool:
+        """Whether its table has interactions."""
+        ...
+
+    def analyze(
+        self,
+        calibrated: CalibratedModel,
+        split: Split,
+        choices: tuple[QuantizerChoice, ...],
+        *,
+        known: Mapping[QuantizerChoice, Score] = ...,
+        on_score: Callable[[QuantizerChoice, Score], object] = ...,
+    ) -> SensitivityTable:
+        """Scores of `choices` on `split`; those in `known` need not be measured again."""
+        ...
+
+
+class MeasureBackend(Protocol):
+    """Times kernels and precision changes on a device."""
+
+    def measure(
+        self,
+        target: Target,
+        rig: Rig,
+        kernels: Iterable[KernelKey],
+        changes: Iterable[ChangeKey],
+        *,
+        on_round: Callable[[int], object] = ...,
+    ) -> HardwareProfile:
+        """A profile of every kernel and change; `on_round` is called with the rounds just done."""
+        ...
+
+    @property
+    def n_rounds(self) -> int:
+        """How many rounds `measure` takes."""
+        ...

@@ -1,0 +1,527 @@
+"""Where the stages meet: one function per arrow of the picture, and `search`, which walks all of them.
+
+model + data -> `open_network` -> `analyze` -> SensitivityTable
+target -> `profile` -> HardwareProfile -> `correct` -> LatencyModel
+tables -> `allocate` -> SearchResult -> `deploy` -> ONNX -> `time_whole`, `judge`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnx
+import torch
+
+from hawqsearch.cache import Cache, code_version
+from hawqsearch.core.allocation import Tables, allocation_problem
+from hawqsearch.core.data import Split, Splits
+from hawqsearch.core.design import all_float, random_mixed
+from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.hardware import (
+    Change,
+    ChangeKey,
+    HardwareProfile,
+    KernelKey,
+    Measurement,
+    Rig,
+    Signature,
+)
+from hawqsearch.core.latency import LatencyModel, Term, terms_of
+from hawqsearch.core.model import ModelSpec
+from hawqsearch.core.placement import place
+from hawqsearch.core.precision import FP32
+from hawqsearch.core.problem import Config, SearchProblem
+from hawqsearch.core.progress import SILENT, Progress
+from hawqsearch.core.sensitivity import PairScore, QuantizerChoice, Score, SensitivityTable
+from hawqsearch.core.size import SizeModel, container_sizes
+from hawqsearch.core.space import Allowed, SearchSpace
+from hawqsearch.core.target import Target
+from hawqsearch.core.timing import Timing
+from hawqsearch.errors import InputError
+from hawqsearch.export.onnx_qdq import write_qdq
+from hawqsearch.export.sizes import file_sizes
+from hawqsearch.graph.onnx_float import float_onnx
+from hawqsearch.graph.threads import one_thread
+from hawqsearch.graph.trace import TracedModel, trace
+from hawqsearch.hardware.fit import TimedConfig, fit
+from hawqsearch.hardware.targets import cpu_name
+from hawqsearch.quant import calibrated_file
+from hawqsearch.quant.calibrated import CalibratedModel, calibrate
+from hawqsearch.quant.simulate import simulate
+from hawqsearch.runtime.session import open_session, runtime_version
+from hawqsearch.runtime.timing import time_interleaved
+from hawqsearch.sensitivity.choices import quantizer_choices
+from hawqsearch.validate.accuracy import Answers, answers, simulated_answers
+
+if TYPE_CHECKING:
+    from hawqsearch.core.protocols import MeasureBackend, SensitivityAnalyzer
+
+__all__ = [
+    "Context",
+    "Network",
+    "allocate",
+    "analyze",
+    "correct",
+    "deploy",
+    "design",
+    "judge",
+    "local_rig",
+    "no_scores",
+    "open_network",
+    "profile",
+    "time_whole",
+]
+
+_CALIBRATION_IMAGES: Final = 64
+_DESIGN: Final = 16
+"""Mixed configurations that the end-to-end correction is fitted on before the first solve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What every stage is run with."""
+
+    cache: Cache = Cache(None)
+    progress: Progress = SILENT
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network under search on one target: traced, calibrated, and as the float ONNX that exports start from.
+
+    Args:
+        float_model: None where the target has no runtime.
+    """
+
+    traced: TracedModel
+    splits: Splits
+    target: Target
+    space: SearchSpace
+    allowed: Allowed
+    calibrated: CalibratedModel
+    sizes: SizeModel
+    float_model: onnx.ModelProto | None
+    batch: int
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Layers, joins and tensors."""
+        return self.traced.spec
+
+
+# ---------------------------------------------------------------- model + data -> network
+
+
+def open_network(
+    model: torch.nn.Module,
+    splits: Splits,
+    target: Target,
+    space: SearchSpace,
+    *,
+    batch: int = 1,
+    context: Context,
+) -> Network:
+    """`model` traced, folded and calibrated for `target`.
+
+    Raises `InputError` (see `trace`, `SearchSpace.allowed`) before any long work.
+    """
+    with context.progress.stage("reading the network", 4) as advance:
+        with one_thread():
+            traced = trace(model, torch.from_numpy(splits.calibration.inputs[:2]))
+        advance(1)
+        allowed = space.allowed(traced.spec, target)
+        for op, dropped in allowed.dropped.items():
+            context.progress.note(
+                f"{target.name} has no {op} kernel for {', '.join(map(str, dropped))}: left out"
+            )
+        calibrated = _calibrated(traced, splits.calibration, target, allowed, context)
+        advance(1)
+        float_model = None if target.runtime is None else _float_model(traced, batch, context.cache)
+        advance(1)
+        sizes = _sizes(traced.spec, target, allowed, calibrated, float_model, context.cache)
+        advance(1)
+    return Network(
+        traced=traced,
+        splits=splits,
+        target=target,
+        space=space,
+        allowed=allowed,
+        calibrated=calibrated,
+        sizes=sizes,
+        float_model=float_model,
+        batch=batch,
+    )
+
+
+def _calibrated(
+    traced: TracedModel, split: Split, target: Target, allowed: Allowed, context: Context
+) -> CalibratedModel:
+    rows = split[slice(_CALIBRATION_IMAGES)]
+    weights = _quantized_weights(traced.spec, allowed)
+    key = {
+        "model": traced.spec.fingerprint,
+        "data": rows.sha256,
+        "scheme": asdict(target.scheme),
+        "weights": sorted(weights),
+        "seed": context.seed,
+        "code": code_version("quant", "graph"),
+    }
+    parse = lambda content: calibrated_file.parse(content, traced, target.scheme)  # noqa: E731
+    known = context.cache.read("calibrated", key, parse)
+    if known is not None:
+        return known
+    with one_thread():
+        calibrated = calibrate(traced, torch.from_numpy(rows.inputs), target.scheme, seed=context.seed)
+        content = calibrated_file.dump(calibrated, weights)
+    context.cache.write("calibrated", key, content)
+    return calibrated
+
+
+def _quantized_weights(spec: ModelSpec, allowed: Allowed) -> set[tuple[str, int]]:
+    return {
+        (layer.name, precision.weight.bits)
+        for layer in spec.layers
+        for precision in allowed.precisions[layer.name]
+        if not precision.is_float
+    }
+
+
+def _float_model(traced: TracedModel, batch: int, cache: Cache) -> onnx.ModelProto:
+    key = {
+        "model": traced.spec.fingerprint,
+        "batch": batch,
+        "onnx": onnx.__version__,
+        "code": code_version("graph"),
+    }
+    known = cache.read("float", key, onnx.load_from_string)
+    if known is not None:
+        return known
+    model = float_onnx(traced, batch)
+    cache.write("float", key, model.SerializeToString())
+    return model
+
+
+def _sizes(
+    spec: ModelSpec,
+    target: Target,
+    allowed: Allowed,
+    calibrated: CalibratedModel,
+    float_model: onnx.ModelProto | None,
+    cache: Cache,
+) -> SizeModel:
+    if float_model is None:
+        return container_sizes(spec, allowed.precisions)
+    key = {
+        "model": spec.fingerprint,
+        "precisions": {n: list(map(str, p)) for n, p in allowed.precisions.items()},
+        "scheme": asdict(target.scheme),
+        "code": code_version("export", "quant", "graph"),
+    }
+    known = cache.read("sizes", key, _parse_sizes)
+    if known is not None:
+        return known
+    sizes = file_sizes(float_model, spec, target.scheme, allowed.precisions, calibrated)
+    layers = [[*pair, size] for pair, size in sizes.layers.items()]
+    parts = {
+        "base": sizes.base,
+        "quantizers": dict(sizes.quantizers),
+        "guards": dict(sizes.guards),
+        "layers": layers,
+    }
+    cache.write_json("sizes", key, parts)
+    return sizes
+
+
+def _parse_sizes(content: bytes) -> SizeModel:
+    parts = json.loads(content)
+    return SizeModel(
+        base=parts["base"],
+        layers=FrozenDict({(layer, precision): size for layer, precision, size in parts["layers"]}),
+        quantizers=FrozenDict(parts["quantizers"]),
+        guards=FrozenDict(parts["guards"]),
+    )
+
+
+# ---------------------------------------------------------------- network -> sensitivities
+
+
+def analyze(network: Network, analyzer: SensitivityAnalyzer, *, context: Context) -> SensitivityTable:
+    """How much every quantizer choice of the space hurts, choice by choice from the cache where it is there."""
+    choices = quantizer_choices(network.spec, network.target, network.allowed)
+    split = network.splits.calibration
+    key = {
+        "model": network.spec.fingerprint,
+        "data": split.sha256,
+        "scheme": asdict(network.target.scheme),
+        "analyzer": repr(analyzer),
+        "seed": context.seed,
+        "code": code_version("sensitivity", "quant", "graph"),
+    }
+    if analyzer.gives_pairs:
+        return _whole_table(network, analyzer, choices, key, context)
+    known = {c: s for c in choices if (s := _known_score(context.cache, key, c)) is not None}
+    with context.progress.stage(f"sensitivity ({analyzer.name})", len(choices)) as advance:
+        advance(len(known))
+
+        def keep(choice: QuantizerChoice, score: Score) -> None:
+            context.cache.write_json("score", {**key, "choice": asdict(choice)}, asdict(score))
+            advance(1)
+
+        return analyzer.analyze(network.calibrated, split, choices, known=known, on_score=keep)
+
+
+def no_scores(network: Network) -> SensitivityTable:
+    """A table in which nothing hurts: to ask what can be afforded before anything is analyzed."""
+    choices = quantizer_choices(network.spec, network.target, network.allowed)
+    return SensitivityTable(
+        quantity="kl",
+        analyzer="none",
+        scores=FrozenDict({c: Score(0.0, 0.0) for c in choices}),
+        n_examples=0,
+        n_groups=0,
+        fingerprint=network.spec.fingerprint,
+    )
+
+
+def _known_score(cache: Cache, key: Mapping[str, Any], choice: QuantizerChoice) -> Score | None:
+    return cache.read(
+        "score", {**key, "choice": asdict(choice)}, lambda content: Score(**json.loads(content))
+    )
+
+
+def _whole_table(
+    network: Network,
+    analyzer: SensitivityAnalyzer,
+    choices: tuple[QuantizerChoice, ...],
+    key: Mapping[str, Any],
+    context: Context,
+) -> SensitivityTable:
+    """A table with pairs, kept as one piece."""
+    known = context.cache.read(
+        "table",
+        {**key, "choices": [asdict(c) for c in choices]},
+        lambda content: _parse_table(content, network, choices),
+    )
+    if known is not None:
+        return known
+    with context.progress.stage(f"sensitivity ({analyzer.name})", len(choices)) as advance:
+        table = analyzer.analyze(
+            network.calibrated, network.splits.calibration, choices, on_score=lambda choice, score: advance(1)
+        )
+    index = {c: k for k, c in enumerate(choices)}
+    content = {
+        "quantity": table.quantity,
+        "analyzer": table.analyzer,
+        "scores": [asdict(table.scores[c]) for c in choices],
+        "pairs": [[index[p.first], index[p.second], p.score] for p in table.pairs],
+        "n_examples": table.n_examples,
+        "n_groups": table.n_groups,
+        "seconds": table.seconds,
+    }
+    context.cache.write_json("table", {**key, "choices": [asdict(c) for c in choices]}, content)
+    return table
+
+
+def _parse_table(content: bytes, network: Network, choices: tuple[QuantizerChoice, ...]) -> SensitivityTable:
+    table = json.loads(content)
+    scores = {c: Score(**s) for c, s in zip(choices, table.pop("scores"), strict=True)}
+    pairs = tuple(PairScore(choices[i], choices[j], score) for i, j, score in table.pop("pairs"))
+    return SensitivityTable(
+        scores=FrozenDict(scores), pairs=pairs, fingerprint=network.spec.fingerprint, **table
+    )
+
+
+# ---------------------------------------------------------------- target -> hardware profile -> latency model
+
+
+def local_rig(target: Target, *, threads: int, batch: int) -> Rig:
+    """This machine, as profiles of `target` name it."""
+    return Rig(device=cpu_name(), runtime=runtime_version(), threads=threads, batch=batch)
+
+
+def profile(network: Network, rig: Rig, backend: MeasureBackend, *, context: Context) -> HardwareProfile:
+    """Times of every distinct kernel and precision change of the network; rows in the cache are not measured again."""
+    kernels, changes = _profile_keys(network)
+    base = {"rig": asdict(rig), "scheme": asdict(network.target.scheme), "backend": repr(backend)}
+    base["code"] = code_version("hardware", "runtime")
+    keys: list[KernelKey | ChangeKey] = [*kernels, *changes]
+    known = {k: m for k in keys if (m := _known_row(context.cache, base, k)) is not None}
+    todo = [k for k in keys if k not in known]
+    measured = None
+    if todo:
+        with context.progress.stage("kernels and edges", backend.n_rounds) as advance:
+            measured = backend.measure(
+                network.target,
+                rig,
+                [k for k in todo if isinstance(k, KernelKey)],
+                [k for k in todo if isinstance(k, ChangeKey)],
+                on_round=advance,
+            )
+        for key in todo:
+            row = measured.kernels[key] if isinstance(key, KernelKey) else measured.changes[key]
+            known[key] = row
+            context.cache.write_json("kernel", {**base, "row": repr(key)}, asdict(row))
+    return HardwareProfile(
+        target=network.target.name,
+        rig=rig,
+        date=max(m.date for m in known.values()),
+        kernels=FrozenDict({k: known[k] for k in kernels}),
+        changes=FrozenDict({k: known[k] for k in changes}),
+    )
+
+
+def _known_row(cache: Cache, base: Mapping[str, Any], key: KernelKey | ChangeKey) -> Measurement | None:
+    return cache.read(
+        "kernel", {**base, "row": repr(key)}, lambda content: Measurement(**json.loads(content))
+    )
+
+
+def _profile_keys(network: Network) -> tuple[list[KernelKey], list[ChangeKey]]:
+    kernels = {
+        KernelKey(Signature.of(node, network.batch), kernel.timed_as)
+        for node in network.spec.nodes
+        for precision in {*network.allowed.precisions[node.name], FP32}
+        if (kernel := network.target.kernel(node.op, str(precision))) is not None
+    }
+    shapes = {(network.batch, *t.shape[1:]) for t in network.spec.tensors}
+    changes = {ChangeKey(shape, change) for shape in shapes for change in Change}
+    return sorted(kernels, key=repr), sorted(changes, key=repr)
+
+
+def parts_alone(network: Network, hardware: HardwareProfile) -> dict[Term, float]:
+    """Every term of the network's latency as it was measured on its own, in ms."""
+    parts = {}
+    for node in network.spec.nodes:
+        for precision in {*network.allowed.precisions[node.name], FP32}:
+            kernel = network.target.kernel(node.op, str(precision))
+            if kernel is not None:
+                key = KernelKey(Signature.of(node, network.batch), kernel.timed_as)
+                parts[Term(node.name, kernel.timed_as)] = hardware.kernels[key].median_ms
+    for tensor in network.spec.tensors:
+        for change in Change:
+            shape = (network.batch, *tensor.shape[1:])
+            parts[Term(tensor.name, change.value)] = hardware.changes[ChangeKey(shape, change)].median_ms
+    return parts
+
+
+def correct(
+    network: Network, hardware: HardwareProfile, ratios: Mapping[FrozenDict[str, str], float], fp32_ms: float
+) -> LatencyModel:
+    """The profile's end-to-end correction: parts measured alone, refined by whole networks timed.
+
+    Args:
+        ratios: configuration -> measured latency as a share of fp32's in the same run.
+    """
+    parts = parts_alone(network, hardware)
+    ops = {n.name: n.op for n in network.spec.nodes}
+    groups = {term: f"{ops.get(term.name, 'edge')} {term.what}" for term in parts}
+    timed = [
+        TimedConfig(tuple(terms_of(network.spec, network.target, config)), ratio * fp32_ms)
+        for config, ratio in ratios.items()
+    ]
+    return fit(parts, groups, timed)
+
+
+# ---------------------------------------------------------------- tables -> result
+
+
+def allocate(
+    network: Network,
+    sensitivity: SensitivityTable,
+    latency: LatencyModel | None,
+    limits: Mapping[str, float],
+    *,
+    interactions: bool = False,
+) -> SearchProblem:
+    """The allocation problem of the network within `limits`."""
+    tables = Tables(
+        spec=network.spec,
+        target=network.target,
+        precisions=network.allowed.precisions,
+        sensitivity=sensitivity,
+        sizes=network.sizes,
+        latency=latency,
+    )
+    return allocation_problem(tables, limits, ties=network.space.ties, interactions=interactions)
+
+
+# ---------------------------------------------------------------- configuration -> file -> truth
+
+
+def deploy(network: Network, config: Config) -> bytes:
+    """The configuration as the ONNX file that the target's runtime loads."""
+    if network.float_model is None:
+        raise InputError(f"{network.target.name} has no runtime to export for; name a target that has one")
+    placement = place(network.spec, network.target, config)
+    return write_qdq(
+        network.float_model, network.spec, network.target.scheme, placement, config, network.calibrated
+    ).SerializeToString()
+
+
+def time_whole(
+    network: Network, rig: Rig, configs: Mapping[str, Config], *, rounds: int, context: Context, title: str
+) -> dict[str, Timing]:
+    """Whole-network latency of each configuration, interleaved with fp32; `"fp32"` is among the answers."""
+    models = {"fp32": deploy(network, all_float(network.spec))} | {
+        n: deploy(network, c) for n, c in configs.items()
+    }
+    row = network.splits.calibration.inputs[:1]
+    feed = {"input": np.repeat(row, network.batch, axis=0)}
+    signed = network.target.scheme.signed_activations
+    sessions = {n: open_session(m, threads=rig.threads, signed_activations=signed) for n, m in models.items()}
+    with context.progress.stage(title, rounds) as advance:
+        return time_interleaved(sessions, feed, reference="fp32", rounds=rounds, on_round=lambda: advance(1))
+
+
+def design(network: Network, rig: Rig, *, context: Context) -> dict[FrozenDict[str, str], float]:
+    """Ratio to fp32 of the configurations that the correction is fitted on; from the cache where they are there."""
+    configs = random_mixed(
+        network.spec, network.target, network.allowed.precisions, n=_DESIGN, seed=context.seed
+    )
+    key = {"rig": asdict(rig), "model": network.spec.fingerprint, "scheme": asdict(network.target.scheme)}
+    key |= {"configs": [dict(c) for c in configs], "code": code_version("export", "runtime", "graph")}
+    known = context.cache.read_json("design", key)
+    if known is None:
+        named = {str(k): c for k, c in enumerate(configs)}
+        timed = time_whole(network, rig, named, rounds=9, context=context, title="whole networks")
+        known = [timed[name].ratio.median for name in named]
+        context.cache.write_json("design", key, known)
+    return dict(zip(configs, known, strict=True))
+
+
+def judge(network: Network, config: Config, split: Split, *, context: Context, title: str) -> Answers:
+    """What the target's runtime answers on `split` with `config` (the simulation where there is no runtime)."""
+    key = {
+        "model": network.spec.fingerprint,
+        "config": dict(config),
+        "data": split.sha256,
+        "scheme": asdict(network.target.scheme),
+        "runtime": runtime_version() if network.target.runtime else "simulation",
+        "batch": network.batch,
+        "calibration": network.splits.calibration.sha256,
+        "code": code_version("quant", "graph", "export", "validate"),
+    }
+    known = context.cache.read("answers", key, Answers.parse)
+    if known is not None:
+        return known
+    with context.progress.stage(title, len(split)) as advance:
+        if network.target.runtime is None:
+            placement = place(network.spec, network.target, config)
+            found = simulated_answers(
+                simulate(network.calibrated, placement, config), split, on_examples=advance
+            )
+        else:
+            found = answers(
+                deploy(network, config),
+                split,
+                batch=network.batch,
+                signed_activations=network.target.scheme.signed_activations,
+                on_examples=advance,
+            )
+    context.cache.write("answers", key, found.dump())
+    return found
