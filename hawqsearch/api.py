@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hawqsearch import closed_loop, pipeline
 from hawqsearch.core.allocation import configuration_bops
-from hawqsearch.core.budget import Budget
+from hawqsearch.core.budget import Budget, check_metered
 from hawqsearch.core.data import Splits
 from hawqsearch.core.design import all_float, all_int8
 from hawqsearch.core.frozen import FrozenDict
@@ -20,7 +20,7 @@ from hawqsearch.core.sensitivity import Score, SensitivityTable
 from hawqsearch.core.space import SearchSpace
 from hawqsearch.core.target import Target
 from hawqsearch.core.verdict import choose
-from hawqsearch.errors import BudgetError, InfeasibleError, InterruptedRunError
+from hawqsearch.errors import InfeasibleError, InterruptedRunError
 from hawqsearch.pipeline import Context, Network
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def search(
     start = time.perf_counter()
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     target = find_target(target) if isinstance(target, str) else target
-    _check_metered(budget, target)
+    check_metered(budget, target)
     if target.runtime is not None:
         check_machine(target)
     space = options.space or SearchSpace(precisions=tuple(map(Precision.parse, _DEFAULT_PRECISIONS)))
@@ -101,20 +101,6 @@ def search(
         return run.finish()
     except KeyboardInterrupt:
         raise InterruptedRunError("interrupted; the best so far is kept", run.interrupted()) from None
-
-
-def _check_metered(budget: Budget, target: Target) -> None:
-    for term in budget.terms:
-        if term.quantity not in target.metered:
-            why = (
-                "no energy counter (RAPL, NVML, a board's sensor) is read here"
-                if term.quantity == "energy_mj"
-                else "nothing measures it"
-            )
-            raise BudgetError(
-                f"budget {budget} bounds {term.quantity}, which {target.name} does not meter: {why}; "
-                f"it meters {', '.join(target.metered)}"
-            )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -212,7 +198,7 @@ class _Run:
             outcome,
         ) from error
 
-    def _others(self, end: LoopEnd) -> dict[str, Mapping[str, str]]:
+    def _others(self, end: LoopEnd) -> Mapping[str, Mapping[str, str]]:
         from hawqsearch.search.baselines import baselines
 
         found = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -85,14 +85,14 @@ _DESIGN: Final = 16
 class Context:
     """What every stage is run with."""
 
-    cache: Cache = Cache(None)
+    cache: Cache = field(default_factory=lambda: Cache(None))
     progress: Progress = SILENT
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A network under search on one target: traced, calibrated, and as the float ONNX that exports start from.
+    """A network under search on one target: traced, calibrated, and as the float ONNX to export from.
 
     Args:
         float_model: None where the target has no runtime.
@@ -251,7 +251,7 @@ def _parse_sizes(content: bytes) -> SizeModel:
 
 
 def analyze(network: Network, analyzer: SensitivityAnalyzer, *, context: Context) -> SensitivityTable:
-    """How much every quantizer choice of the space hurts, choice by choice from the cache where it is there."""
+    """How much every quantizer choice of the space hurts, from the cache where it is there."""
     choices = quantizer_choices(network.spec, network.target, network.allowed)
     split = network.splits.calibration
     key = {
@@ -345,7 +345,7 @@ def local_rig(target: Target, *, threads: int, batch: int) -> Rig:
 
 
 def profile(network: Network, rig: Rig, backend: MeasureBackend, *, context: Context) -> HardwareProfile:
-    """Times of every distinct kernel and precision change of the network; rows in the cache are not measured again."""
+    """Times of every distinct kernel and precision change; rows in the cache are not measured again."""
     kernels, changes = _profile_keys(network)
     base = {"rig": asdict(rig), "scheme": asdict(network.target.scheme), "backend": repr(backend)}
     base["code"] = code_version("hardware", "runtime")
@@ -458,9 +458,11 @@ def deploy(network: Network, config: Config) -> bytes:
     if network.float_model is None:
         raise InputError(f"{network.target.name} has no runtime to export for; name a target that has one")
     placement = place(network.spec, network.target, config)
-    return write_qdq(
+    written = write_qdq(
         network.float_model, network.spec, network.target.scheme, placement, config, network.calibrated
-    ).SerializeToString()
+    )
+    content: bytes = written.SerializeToString()
+    return content
 
 
 def time_whole(
@@ -479,12 +481,16 @@ def time_whole(
 
 
 def design(network: Network, rig: Rig, *, context: Context) -> dict[FrozenDict[str, str], float]:
-    """Ratio to fp32 of the configurations that the correction is fitted on; from the cache where they are there."""
+    """Ratio to fp32 of the configurations that the correction is fitted on, cached as a whole."""
     configs = random_mixed(
         network.spec, network.target, network.allowed.precisions, n=_DESIGN, seed=context.seed
     )
-    key = {"rig": asdict(rig), "model": network.spec.fingerprint, "scheme": asdict(network.target.scheme)}
-    key |= {"configs": [dict(c) for c in configs], "code": code_version("export", "runtime", "graph")}
+    key: dict[str, Any] = {"rig": asdict(rig), "model": network.spec.fingerprint}
+    key |= {
+        "scheme": asdict(network.target.scheme),
+        "configs": [dict(c) for c in configs],
+        "code": code_version("export", "runtime", "graph"),
+    }
     known = context.cache.read_json("design", key)
     if known is None:
         named = {str(k): c for k, c in enumerate(configs)}
@@ -495,7 +501,7 @@ def design(network: Network, rig: Rig, *, context: Context) -> dict[FrozenDict[s
 
 
 def judge(network: Network, config: Config, split: Split, *, context: Context, title: str) -> Answers:
-    """What the target's runtime answers on `split` with `config` (the simulation where there is no runtime)."""
+    """What the target's runtime answers on `split` with `config`; the simulation does where there is none."""
     key = {
         "model": network.spec.fingerprint,
         "config": dict(config),

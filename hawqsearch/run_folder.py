@@ -7,6 +7,7 @@ import datetime
 import io
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class RunFolder:
 
     path: Path
     inputs: Mapping[str, Any]
+    is_new: bool
 
     @classmethod
     def open(cls, path: Path, inputs: Mapping[str, Any]) -> RunFolder:
@@ -43,6 +45,7 @@ class RunFolder:
             InputError: it cannot be written, or it holds a run of other inputs.
             FileFormatError: its run.json is broken.
         """
+        is_new = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -51,10 +54,15 @@ class RunFolder:
             ) from error
         if not os.access(path, os.W_OK):
             raise InputError(f"cannot write to the run folder {path}; choose another with --out")
-        folder = cls(path, inputs)
+        folder = cls(path, inputs, is_new)
         folder._check_same_inputs()
         folder._write("run.json", {"state": "running"})
         return folder
+
+    def discard(self) -> None:
+        """Remove a folder that this run made and that holds no answer: nothing half-written is left behind."""
+        if self.is_new and not (self.path / "model.onnx").exists():
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def save(
         self, outcome: Outcome, record: Mapping[str, Any], config: str | None, model: bytes | None

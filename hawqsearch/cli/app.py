@@ -15,6 +15,7 @@ __all__ = ["VERBS", "main", "search_main"]
 
 VERBS: Final = MappingProxyType(
     {
+        "search": ("hawqsearch.cli.search", "The precision of every layer within a budget."),
         "solve": ("hawqsearch.cli.solve", "The search alone, on numbers that you bring."),
     }
 )

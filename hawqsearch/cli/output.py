@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-__all__ = ["number", "print_json", "print_table", "progress", "say"]
+__all__ = ["Bars", "number", "print_json", "print_table", "say"]
 
 _PIPED_WIDTH = 160  # a pipe has no width of its own; names of layers are long
 
@@ -44,13 +45,33 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
 
 
-@contextmanager
-def progress(description: str, total: int, *, hidden: bool = False) -> Iterator[Callable[[], None]]:
-    """A bar on stderr while the block runs; call what it gives once per step. Hidden off a terminal."""
-    from rich.console import Console  # here, so that --json stays light
-    from rich.progress import Progress
+class Bars:
+    """Progress on stderr: one bar per stage on a terminal, one line per finished stage elsewhere."""
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=hidden or not console.is_terminal) as bars:
-        task = bars.add_task(description, total=total)
-        yield lambda: bars.advance(task)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar of `total` steps; a line with its seconds once it is done."""
+        from rich.console import Console  # here, so that --json stays light
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        start = time.perf_counter()
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description:32}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        hidden = self._quiet or not console.is_terminal
+        with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
+            task = bars.add_task(name, total=total)
+            yield lambda steps: bars.advance(task, steps)
+        self.note(f"{name}: {time.perf_counter() - start:.1f} s")
+
+    def note(self, text: str) -> None:
+        """One line on stderr, unless quiet."""
+        if not self._quiet:
+            say(text)

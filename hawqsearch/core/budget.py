@@ -10,9 +10,10 @@ from typing import Final
 
 from hawqsearch.core.cost import Cost
 from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.target import Target
 from hawqsearch.errors import BudgetError
 
-__all__ = ["Budget", "BudgetTerm"]
+__all__ = ["Budget", "BudgetTerm", "check_metered"]
 
 _UNITS: Final = MappingProxyType(
     {
@@ -95,6 +96,22 @@ class Budget:
                 "give an absolute one, or bound another quantity"
             )
         return term.value * whole
+
+
+def check_metered(budget: Budget, target: Target) -> None:
+    """Raise `BudgetError` where the budget bounds what nothing measures on `target`."""
+    for term in budget.terms:
+        if term.quantity not in target.metered:
+            energy = term.quantity == "energy_mj"
+            why = (
+                "no energy counter (RAPL, NVML, a board's sensor) is read here"
+                if energy
+                else "it has no device"
+            )
+            raise BudgetError(
+                f"budget {budget} bounds {term.quantity}, which {target.name} does not meter: {why}; "
+                f"bound one of {', '.join(target.metered)}"
+            )
 
 
 def _parse_term(part: str, text: str) -> BudgetTerm:

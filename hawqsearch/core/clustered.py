@@ -16,12 +16,12 @@ def clustered_mean(values: np.ndarray, groups: np.ndarray) -> Score:
     (Cameron & Miller 2015, eq. 11, with the small-sample factor G / (G - 1)). With a single group there
     is nothing to cluster by: the examples then count as independent.
     """
-    values = np.asarray(values, dtype=np.float64)
-    mean = float(values.mean())
+    exact = np.asarray(values, dtype=np.float64)
+    mean = float(exact.mean())
     _, index = np.unique(groups, return_inverse=True)
-    sums = np.bincount(index, weights=values - mean)
+    sums: np.ndarray = np.bincount(index, weights=exact - mean)
     if len(sums) < 2:
-        sums = values - mean
+        sums = exact - mean
     clusters = len(sums)
     correction = clusters / max(clusters - 1, 1)
-    return Score(mean, float(np.sqrt(correction * np.sum(sums**2)) / len(values)))
+    return Score(mean, float(np.sqrt(correction * np.sum(sums**2)) / len(exact)))

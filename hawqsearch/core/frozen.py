@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 __all__ = ["FrozenDict"]
@@ -16,8 +16,8 @@ class FrozenDict(Mapping[K, V], Generic[K, V]):
 
     __slots__ = ("_items",)
 
-    def __init__(self, *args: object, **kwargs: V) -> None:
-        object.__setattr__(self, "_items", dict(*args, **kwargs))
+    def __init__(self, items: Mapping[K, V] | Iterable[tuple[K, V]] = ()) -> None:
+        object.__setattr__(self, "_items", dict(items))
 
     def __getitem__(self, key: K) -> V:
         items: dict[K, V] = self._items  # type: ignore[attr-defined]

@@ -91,15 +91,14 @@ class Candidate:
 
     def as_json(self) -> dict[str, Any]:
         """One entry of the contract's `baselines`."""
-        pair = lambda s: None if s is None else {"value": s.value, "stderr": s.stderr}  # noqa: E731
         return {
             "score": self.score,
             "predicted_ms": self.predicted_ms,
             "measured_ms": None if self.measured is None else self.measured.latency_ms,
             "size_bytes": self.size_bytes,
             "meets": self.meets,
-            "loss": pair(self.loss),
-            "versus_best": pair(self.versus_best),
+            "loss": _pair(self.loss),
+            "versus_best": _pair(self.versus_best),
         }
 
 
@@ -169,6 +168,10 @@ class Outcome:
             "seconds": self.seconds,
             "run_dir": None if self.run_dir is None else str(self.run_dir),
         }
+
+
+def _pair(score: Score | None) -> dict[str, float] | None:
+    return None if score is None else {"value": score.value, "stderr": score.stderr}
 
 
 def _all_limits(limits: Mapping[str, float]) -> dict[str, float | None]:

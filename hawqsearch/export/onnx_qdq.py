@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -22,41 +23,14 @@ from hawqsearch.core.precision import Precision
 from hawqsearch.core.problem import Config
 from hawqsearch.core.target import Scheme
 from hawqsearch.export import packing
+from hawqsearch.quant.calibrated import CalibratedModel
 
-__all__ = ["QuantizerValues", "write_qdq"]
+__all__ = ["write_qdq"]
 
 _OPSET: Final = 21
 _VIEWS: Final = frozenset(
     {"Flatten", "Identity", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 )
-
-
-class _Range(Protocol):
-    @property
-    def scale(self) -> float: ...
-    @property
-    def zero_point(self) -> int: ...
-
-
-class _Weight(Protocol):
-    @property
-    def codes(self) -> np.ndarray: ...
-    @property
-    def scale(self) -> np.ndarray: ...
-    @property
-    def bias(self) -> np.ndarray: ...
-
-
-class QuantizerValues(Protocol):
-    """Where scales and codes come from."""
-
-    def weight(self, layer: str, bits: int) -> _Weight:
-        """Codes int8 (weight's shape), scale float32 (out,), bias float32 (out,)."""
-        ...
-
-    def activation(self, tensor: str) -> _Range:
-        """Scale and zero point of a tensor."""
-        ...
 
 
 def write_qdq(
@@ -65,7 +39,7 @@ def write_qdq(
     scheme: Scheme,
     placement: Placement,
     config: Config,
-    values: QuantizerValues,
+    values: CalibratedModel,
 ) -> onnx.ModelProto:
     """`float_model` with the quantizers of `placement` written into it; the input is not changed.
 
@@ -90,7 +64,7 @@ class _Writer:
     scheme: Scheme
     placement: Placement
     config: Config
-    values: QuantizerValues
+    values: CalibratedModel
     nodes: list[onnx.NodeProto] = field(init=False)
     initializers: dict[str, onnx.TensorProto] = field(init=False)
     packed_bits: set[int] = field(init=False, default_factory=set)
@@ -107,8 +81,8 @@ class _Writer:
         """Replace the layer's weight and bias initializers by codes and their DequantizeLinear."""
         weight = self.values.weight(layer.name, self.placement.weights[layer.name].bits)
         node = self._producer(layer.value)
-        dequantized = self._write_codes(layer, np.asarray(weight.codes), np.asarray(weight.scale))
-        bias = self._write_bias(layer, np.asarray(weight.scale), np.asarray(weight.bias))
+        dequantized = self._write_codes(layer, weight.codes.numpy(), weight.scale.numpy())
+        bias = self._write_bias(layer, weight.scale.numpy(), weight.bias.numpy())
         inputs = list(node.input)
         for old in inputs[1:]:
             self.initializers.pop(old, None)
@@ -278,7 +252,7 @@ class _Writer:
     def _precision(self, name: str) -> Precision:
         return Precision.parse(self.config.get(name, "fp32"))
 
-    def _constant(self, name: str, array: np.ndarray) -> str:
+    def _constant(self, name: str, array: npt.ArrayLike) -> str:
         self.initializers[name] = numpy_helper.from_array(np.asarray(array), name)
         return name
 

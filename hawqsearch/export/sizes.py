@@ -11,7 +11,8 @@ from hawqsearch.core.precision import Format, Precision
 from hawqsearch.core.size import SizeModel
 from hawqsearch.core.target import Scheme
 from hawqsearch.export import packing
-from hawqsearch.export.onnx_qdq import QuantizerValues, write_qdq
+from hawqsearch.export.onnx_qdq import write_qdq
+from hawqsearch.quant.calibrated import CalibratedModel
 
 __all__ = ["file_sizes"]
 
@@ -21,7 +22,7 @@ def file_sizes(
     spec: ModelSpec,
     scheme: Scheme,
     precisions: FrozenDict[str, tuple[Precision, ...]],
-    values: QuantizerValues,
+    values: CalibratedModel,
 ) -> SizeModel:
     """Each part as the difference between a file with it and one without; sums are a few bytes above the file.
 

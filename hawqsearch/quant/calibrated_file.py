@@ -28,7 +28,8 @@ def dump(calibrated: CalibratedModel, weights: Iterable[tuple[str, int]]) -> byt
         quantized = calibrated.weight(layer, bits)
         for part in ("codes", "scale", "bias"):
             tensors[f"{layer}/{bits}/{part}"] = getattr(quantized, part).contiguous()
-    return save(tensors)
+    content: bytes = save(tensors)
+    return content
 
 
 def parse(content: bytes, traced: TracedModel, scheme: Scheme) -> CalibratedModel:

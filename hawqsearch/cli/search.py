@@ -1,0 +1,84 @@
+"""`search`: the precision of every layer within a budget."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hawqsearch.cli import options
+from hawqsearch.cli.output import Bars, print_json
+from hawqsearch.cli.search_report import print_outcome
+from hawqsearch.core.budget import Budget, check_metered
+from hawqsearch.core.outcome import Outcome
+from hawqsearch.errors import InfeasibleError, InputError, InterruptedRunError
+from hawqsearch.hardware.targets import check_machine, find_target
+from hawqsearch.plugins import build, load
+from hawqsearch.run_folder import RunFolder, default_run_folder
+from hawqsearch.spaces import DEFAULT, find_space
+
+__all__ = ["run"]
+
+
+def run(
+    target: options.Target,
+    budget: Annotated[str, typer.Option("--budget", help='"5ms", "5ms, 2MiB", "60%", "25% size" …')],
+    space: options.Space = DEFAULT,
+    strategy: options.Strategy = "ilp",
+    analyzer: options.Analyzer = "kl",
+    interactions: Annotated[bool, typer.Option(help="Let the solver see pairs of choices.")] = False,
+    out: options.Out = None,
+    json: options.Json = False,
+    seed: options.Seed = 0,
+    threads: options.Threads = 1,
+    batch: options.Batch = 1,
+    time: options.Time = 60.0,
+    data: options.Data = None,
+    weights: options.Weights = None,
+    precisions: options.Precisions = None,
+    cache_dir: options.CacheDir = None,
+    no_cache: options.NoCache = False,
+) -> None:
+    """Parse, search, print."""
+    parsed, machine, file = Budget.parse(budget), find_target(target), find_space(space)
+    check_metered(parsed, machine)
+    load("strategies", strategy), load("analyzers", analyzer)
+    if machine.runtime is not None:
+        check_machine(machine)
+    options.chosen_precisions(file.space, precisions)
+    cache = options.open_cache(cache_dir, no_cache)
+    inputs = {"target": target, "budget": budget, "space": space, "strategy": strategy, "analyzer": analyzer}
+    inputs |= {"interactions": interactions, "seed": seed, "threads": threads, "batch": batch}
+    inputs |= {"precisions": precisions, "weights": weights and str(weights), "data": data and str(data)}
+    folder = RunFolder.open(out or default_run_folder(file.name, target), inputs)
+
+    from hawqsearch.api import Options, search  # torch and the runtime, once the input is known to be good
+    from hawqsearch.pipeline import Context
+
+    try:
+        opened = options.open_space(file, precisions, weights, data)
+        outcome = search(
+            opened.model,
+            opened.splits,
+            target=machine,
+            budget=parsed,
+            options=Options(
+                space=opened.space,
+                analyzer=build("analyzers", analyzer, seed=seed),
+                strategy=build("strategies", strategy, seed=seed, time_limit_s=time),
+                interactions=interactions,
+                threads=threads,
+                batch=batch,
+                metric=file.metric,
+                out=folder,
+            ),
+            context=Context(cache=cache, progress=Bars(quiet=json), seed=seed),
+        )
+    except InputError:
+        folder.discard()
+        raise
+    except (InfeasibleError, InterruptedRunError) as error:
+        if json and isinstance(error.outcome, Outcome):
+            print_json(error.outcome.as_json())
+        raise
+    print_json(outcome.as_json()) if json else print_outcome(outcome)

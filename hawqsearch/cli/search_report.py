@@ -1,0 +1,103 @@
+"""What a person sees of a search: layers, cost, accuracy, candidates, verdict."""
+
+from __future__ import annotations
+
+import sys
+
+from hawqsearch.cli.output import number, print_table
+from hawqsearch.core.outcome import Candidate, Latency, Outcome
+
+__all__ = ["print_outcome", "verdict_lines"]
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Tables on stdout, the verdict last."""
+    print_table(["layer", "precision"], list(outcome.layers.items()), title="precision of every layer")
+    print_table(
+        ["", "fp32", "int8", "answer"],
+        [
+            _latency_row(outcome),
+            _ratio_row(outcome),
+            _predicted_row(outcome),
+            _size_row(outcome),
+            *_metric_rows(outcome),
+        ],
+        title=f"fp32, all-int8 and the answer on {outcome.target}",
+    )
+    print_table(
+        ["candidate", "loss, nats", "loss above the least", "measured, ms", "size, bytes"],
+        [_candidate_row(c) for c in outcome.candidates if c.meets],
+        title="candidates within the budget, judged on the second half of the search split",
+    )
+    for line in verdict_lines(outcome):
+        sys.stdout.write(f"{line}\n")
+
+
+def _candidate_row(candidate: Candidate) -> list[str]:
+    more = candidate.versus_best
+    return [
+        candidate.name,
+        number(candidate.loss.value if candidate.loss else None, 4),
+        "-" if more is None else f"{more.value:+.2g} ± {more.stderr:.1g}",
+        number(candidate.measured.latency_ms if candidate.measured else None, 4),
+        number(candidate.size_bytes, 8),
+    ]
+
+
+def verdict_lines(outcome: Outcome) -> list[str]:
+    """The verdict in words."""
+    gap = "-" if outcome.result is None else number(outcome.result.gap, 2)
+    lines = [f"{outcome.status}, gap {gap}; returned by {outcome.chosen_by}"]
+    lines.append(f"budget {outcome.budget}: {_met(outcome)}")
+    metric = outcome.metric
+    if metric is not None:
+        drop = 100 * (metric.fp32.value - metric.searched.value)
+        lines.append(
+            f"{metric.name} {100 * metric.searched.value:.2f} % ± {100 * metric.searched.stderr:.2f} "
+            f"({drop:+.2f} points lost) on {metric.n} test examples of {metric.n_groups} sources, by {metric.runtime}"
+        )
+    lines.append(f"origin: {outcome.origin}")
+    if outcome.run_dir is not None:
+        lines.append(f"run folder: {outcome.run_dir}")
+    return lines
+
+
+def _met(outcome: Outcome) -> str:
+    measured = outcome.measured
+    if measured.latency_ms is None:
+        return "met as counted; no device was timed"
+    return f"met when measured: {_interval(measured)}"
+
+
+def _interval(latency: Latency) -> str:
+    if latency.latency_ms is None:
+        return "-"
+    if latency.low_ms is None or latency.high_ms is None:
+        return f"{latency.latency_ms:.3f}"
+    return f"{latency.latency_ms:.3f} ms, 95 % interval {latency.low_ms:.3f} to {latency.high_ms:.3f}"
+
+
+def _latency_row(outcome: Outcome) -> list[str]:
+    columns = (outcome.fp32, outcome.int8, outcome.measured)
+    return ["measured, ms", *(number(c.latency_ms, 4) for c in columns)]
+
+
+def _ratio_row(outcome: Outcome) -> list[str]:
+    return ["of fp32's", *(number(c.ratio, 3) for c in (outcome.fp32, outcome.int8, outcome.measured))]
+
+
+def _predicted_row(outcome: Outcome) -> list[str]:
+    return ["predicted, ms", "", "", number(outcome.predicted.latency_ms, 4)]
+
+
+def _size_row(outcome: Outcome) -> list[str]:
+    return ["file, bytes", number(outcome.fp32_size_bytes, 8), "", number(outcome.size_bytes, 8)]
+
+
+def _metric_rows(outcome: Outcome) -> list[list[str]]:
+    if outcome.metric is None:
+        return []
+    scores = (outcome.metric.fp32, outcome.metric.int8, outcome.metric.searched)
+    return [
+        [f"{outcome.metric.name} (test)", *(f"{100 * s.value:.2f} % ± {100 * s.stderr:.2f}" for s in scores)]
+    ]
