@@ -60,7 +60,7 @@ class RunFolder:
         return folder
 
     def discard(self) -> None:
-        """Remove a folder that this run made and that holds no answer: nothing half-written is left behind."""
+        """Remove a folder that this run made and that holds no answer."""
         if self.is_new and not (self.path / "model.onnx").exists():
             shutil.rmtree(self.path, ignore_errors=True)
 

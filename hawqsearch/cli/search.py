@@ -47,7 +47,13 @@ def run(
         check_machine(machine)
     options.chosen_precisions(file.space, precisions)
     cache = options.open_cache(cache_dir, no_cache)
-    inputs = {"target": target, "budget": budget, "space": space, "strategy": strategy, "analyzer": analyzer}
+    inputs: dict[str, object] = {
+        "target": target,
+        "budget": budget,
+        "space": space,
+        "strategy": strategy,
+        "analyzer": analyzer,
+    }
     inputs |= {"interactions": interactions, "seed": seed, "threads": threads, "batch": batch}
     inputs |= {"precisions": precisions, "weights": weights and str(weights), "data": data and str(data)}
     folder = RunFolder.open(out or default_run_folder(file.name, target), inputs)

@@ -24,7 +24,7 @@ def file_sizes(
     precisions: FrozenDict[str, tuple[Precision, ...]],
     values: CalibratedModel,
 ) -> SizeModel:
-    """Each part as the difference between a file with it and one without; sums are a few bytes above the file.
+    """Each part as the difference between a file with it and one without; sums lie a little above files.
 
     The function that widens narrow weights is written once; it is in `base` if any precision needs it.
     """

@@ -62,7 +62,7 @@ def check_machine(target: Target) -> None:
         others = [n for n in target_names() if (t := find_target(n)).requires and flags & set(t.requires)]
         hint = f"use --target {others[0]} here" if others else "no target describes it"
         raise DeviceError(
-            f"{target.name} needs a processor with {' or '.join(target.requires)}, which this one lacks; {hint}"
+            f"{target.name} needs a processor with {' or '.join(target.requires)}, which is not here; {hint}"
         )
 
 

@@ -16,6 +16,7 @@ __all__ = ["Relaxed", "Solved", "relax_program", "solve_program"]
 
 _RELATIVE_GAP: Final = 1e-7
 _TOLERANCE: Final = 1e-9
+_WAKE_S: Final = 0.1  # how often the waiting thread looks for a signal that another thread was sent
 _SLACK: Final = 1e-6  # of the score, and in the solver's units: a thousand times what its tolerances allow
 _OPTIMAL: Final = highspy.HighsModelStatus.kOptimal
 _INFEASIBLE: Final = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
@@ -73,6 +74,13 @@ def relax_program(program: Program, *, time_limit_s: float) -> Relaxed | None:
     return Relaxed(choice=solver.choice(solution.col_value), score=score, rises=rises, slack=slack)
 
 
+def _run(model: highspy.Highs, done: threading.Event) -> None:
+    try:
+        model.run()
+    finally:
+        done.set()
+
+
 class _Highs(pulp.HiGHS):  # type: ignore[misc]
     """PuLP's HiGHS with what PuLP leaves out: objective offset, start, interruption, bound."""
 
@@ -104,13 +112,16 @@ class _Highs(pulp.HiGHS):  # type: ignore[misc]
             every = [v.index for variables in self.program.choose for v in variables]
             values = [float(index in set(taken)) for index in every]
             model.setSolution(len(every), every, values)
-        worker = threading.Thread(target=model.run, daemon=True)
-        worker.start()
+        done = (
+            threading.Event()
+        )  # not Thread.join: once interrupted, Python 3.11's takes the thread for ended
+        threading.Thread(target=_run, args=(model, done), daemon=True).start()
         try:
-            worker.join()
+            while not done.wait(_WAKE_S):
+                pass
         except KeyboardInterrupt:
             model.cancelSolve()
-            worker.join()
+            done.wait()
             raise
 
     def findSolutionValues(self, lp: pulp.LpProblem) -> tuple[int, int]:  # noqa: N802  (PuLP's name)

@@ -50,6 +50,8 @@ def find_best(
         InfeasibleError: none was found in time, which proves nothing.
     """
     task = _Task(problem, grouped, tuple(excluded), time.perf_counter() + time_limit_s, seed)
+    if not grouped.groups:
+        return task.only()
     relaxed = relax_program(task.program(grouped), time_limit_s=time_limit_s)
     start = task.start(relaxed)
     if relaxed is None or start is None:
@@ -78,6 +80,12 @@ class _Task:
 
     def allows(self, config: Config) -> bool:
         return self.problem.is_feasible(config) and config not in self.excluded
+
+    def only(self) -> Found | None:
+        """The one configuration of a problem where nothing is left to choose."""
+        config = self.grouped.config(())
+        bound = self.problem.score(config)
+        return Found(config=config, bound=bound, proven=True) if self.allows(config) else None
 
     def program(self, grouped: Grouped, tightening: float = 0.0) -> Program:
         rooms = [room + (LIMIT_TOLERANCE - tightening) * abs(room) for room in grouped.rooms]

@@ -85,10 +85,10 @@ def _ties(
 ) -> tuple[tuple[str, ...], ...]:
     if source.random() < 0.5:
         return ()
-    tied = source.sample(nodes, source.randint(2, 3))
+    tied = source.sample(nodes, source.choice([2, 3, 3]))
     for node in tied[1:]:
         options[node] = source.sample(options[tied[0]], len(options[tied[0]]))
-    return (tuple(tied),) if source.random() < 0.7 else tuple((tied[0], node) for node in tied[1:])
+    return (tuple(tied),) if source.random() < 0.5 else tuple((tied[0], node) for node in tied[1:])
 
 
 def _score(scale: float, source: random.Random) -> float:

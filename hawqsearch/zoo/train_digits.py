@@ -38,7 +38,7 @@ def main() -> None:
     """Train, save, and evaluate the test split once."""
     options = _options()
     _log_to(options.out / "train_digits.log")
-    _LOG.info("command: python -m hawqsearch.zoo.train_digits %s", " ".join(sys.argv[1:]))
+    _LOG.info("command: %s", " ".join(["python -m hawqsearch.zoo.train_digits", *sys.argv[1:]]))
     _LOG.info("revision: %s", _revision())
     _LOG.info("rig: %s, %d threads, torch %s", _processor(), torch.get_num_threads(), torch.__version__)
     started = time.perf_counter()
