@@ -1,0 +1,120 @@
+"""`hawqsearch solve`: its JSON object, its table, its errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hawqsearch.cli.app import main
+from hawqsearch.core.problem_file import write_problem
+from hawqsearch.search.exhaustive import ExhaustiveSearch
+from hawqsearch.testing.problems import generated_problem, impossible_problem
+
+PROBLEM = generated_problem(seed=5)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    write_problem(PROBLEM, tmp_path / "problem.json")
+    return str(tmp_path / "problem.json")
+
+
+def test_json_has_every_key(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["solve", path, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == [
+        *("status", "score", "bound", "gap", "strategy", "layers", "cost"),
+        *("runner_up", "seconds", "runner_up_seconds"),
+    ]
+    best = ExhaustiveSearch().search(PROBLEM)
+    assert document["status"] == "OPTIMAL"
+    assert document["score"] == pytest.approx(best.score)
+    assert document["gap"] <= 1e-6
+    assert document["score"] == PROBLEM.score(document["layers"])
+    assert set(document["runner_up"]) == {"score", "layers"}
+    assert set(document["cost"]) == {"latency_ms", "energy_mj", "size_bytes", "bops", "weight_bits"}
+
+
+def test_a_heuristic_has_no_bound(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["solve", path, "--strategy", "greedy", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["status"], document["bound"], document["gap"]) == ("FEASIBLE", None, None)
+    assert document["strategy"] == "greedy"
+    assert document["runner_up"] is None
+
+
+def test_table_names_every_layer(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["solve", path]) == 0
+    out = capsys.readouterr().out
+    assert "OPTIMAL: score" in out
+    assert "bound" in out
+    for word in [*PROBLEM.choices, *PROBLEM.limits]:
+        assert word in out
+
+
+def test_infeasible_is_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_problem(impossible_problem(seed=5), tmp_path / "problem.json")
+    assert main(["solve", str(tmp_path / "problem.json"), "--json"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "the least is" in captured.err
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--strategy", "magic"], "unknown strategy"),
+        (["--time", "0"], "positive"),
+        (["--seed", "-1"], "seed"),
+    ],
+)
+def test_bad_options(path: str, change: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["solve", path, *change]) == 2
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_bad_files(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = tmp_path / "cut.json"
+    cut.write_bytes(Path(path).read_bytes()[:40])
+    for name in (str(cut), str(tmp_path / "none.json"), str(tmp_path)):
+        assert main(["solve", name]) == 2
+        captured = capsys.readouterr()
+        assert name in captured.err
+        assert captured.err.count("\n") == 1
+
+
+def test_ctrl_c_is_exit_130(tmp_path: Path) -> None:
+    layers = [f"l{i}" for i in range(40)]
+    document = {
+        "schema": "hawqsearch.problem",
+        "schema_version": 1,
+        "layers": {name: {"a": {"score": 0.0}, "b": {"score": 0.0}} for name in layers},
+        "interactions": [
+            {"layers": [x, y], "precisions": ["a", "b"], "score": ((i * 37 + j * 101) % 17) - 8.0}
+            for i, x in enumerate(layers)
+            for j, y in enumerate(layers[:i])
+        ],
+    }
+    (tmp_path / "hard.json").write_text(json.dumps(document))
+    command = [
+        sys.executable,
+        "-m",
+        "hawqsearch.cli.app",
+        "solve",
+        str(tmp_path / "hard.json"),
+        "--time",
+        "60",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        time.sleep(2.0)
+        os.kill(running.pid, signal.SIGINT)
+        out, err = running.communicate(timeout=20)
+    assert (running.returncode, out, err) == (130, "", "error: interrupted\n")

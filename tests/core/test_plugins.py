@@ -1,0 +1,46 @@
+"""Names of plug-ins: built-ins, entry points, and what is not there."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from hawqsearch import plugins
+from hawqsearch.errors import UnknownNameError
+from hawqsearch.search.greedy import GreedySearch
+from hawqsearch.search.ilp import IlpSearch
+
+
+def test_built_ins_are_named_and_loaded() -> None:
+    assert plugins.names("strategies")[:2] == ("ilp", "greedy")
+    assert plugins.load("strategies", "ilp") is IlpSearch
+
+
+def test_an_instance_gets_what_it_has_a_field_for() -> None:
+    assert plugins.build("strategies", "ilp", seed=7, time_limit_s=2.0) == IlpSearch(seed=7, time_limit_s=2.0)
+    assert plugins.build("strategies", "greedy", seed=7) == GreedySearch()
+
+
+def test_entry_points_are_found_and_do_not_shadow(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = "hawqsearch.strategies"
+    mine = [
+        EntryPoint("mine", "hawqsearch.search.greedy:GreedySearch", group),
+        EntryPoint("ilp", "hawqsearch.search.greedy:GreedySearch", group),
+    ]
+    monkeypatch.setattr(plugins, "entry_points", lambda *, group: mine)
+    assert plugins.load("strategies", "mine") is GreedySearch
+    assert plugins.load("strategies", "ilp") is IlpSearch
+    assert plugins.names("strategies").count("ilp") == 1
+
+
+@pytest.mark.parametrize(("kind", "name"), [("strategies", "iln"), ("strategy", "ilp")])
+def test_unknown_names_say_what_is_near(kind: str, name: str) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        plugins.load(kind, name)
+
+
+def test_importing_the_table_imports_no_plugin() -> None:
+    probe = "import sys, hawqsearch.plugins; print(*[m for m in sys.modules if m.startswith('hawqsearch.')])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"hawqsearch.plugins", "hawqsearch.errors"}
