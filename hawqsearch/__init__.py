@@ -1,4 +1,4 @@
-"""Hardware-aware mixed-precision search: the precision of every layer that costs the least accuracy in a budget.
+"""Hardware-aware mixed-precision search: the precision of every layer, within a measured budget.
 
 Names are loaded when they are first used: importing this package loads no torch, numpy or solver.
 """

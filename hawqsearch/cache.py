@@ -54,7 +54,7 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"cannot write the cache {self.folder} ({error.strerror}); name another with --cache-dir, or --no-cache"
+                f"cannot write the cache {self.folder} ({error.strerror}); choose --cache-dir or --no-cache"
             ) from error
 
     def read(self, kind: str, key: object, parse: Callable[[bytes], T]) -> T | None:

@@ -1,4 +1,4 @@
-"""What a search gives back: the configuration, what it was predicted to cost, what it was measured to cost."""
+"""What a search gives back: the configuration, its predicted and its measured cost, its accuracy."""
 
 from __future__ import annotations
 

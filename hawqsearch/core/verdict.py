@@ -19,8 +19,8 @@ def choose(
     """The candidate to return, with the reason (DESIGN section 4.6).
 
     Args:
-        candidates: those that meet the budget, each with its loss and its difference to the best; the first is
-            the solver's.
+        candidates: those that meet the budget, each with its loss and its difference to the best; the first
+            is the solver's.
         costs: candidate -> bounded quantity -> cost.
 
     The least loss wins; of those that cannot be told from it at 95 %, one that is cheaper in every bounded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 
 from hawqsearch.core.frozen import FrozenDict
@@ -54,12 +56,14 @@ def file_sizes(
                 - plain
                 - quantizers[source]
             )
-            shared = _unpack_bytes() if precision.weight.bits in packing.PACKED_BITS else 0
+            bits = precision.weight.bits
+            shared = _unpack_bytes([bits]) if bits in packing.PACKED_BITS else 0
             layers[layer.name, name] = float_bytes + own - shared
     floats = sum(4 * (layer.n_weights + layer.n_bias) for layer in spec.layers)
-    packed = any(p.weight.bits in packing.PACKED_BITS for options in precisions.values() for p in options)
+    bits_used = {p.weight.bits for options in precisions.values() for p in options}
+    packed = sorted(bits_used & set(packing.PACKED_BITS))
     return SizeModel(
-        base=float(plain - floats + (_unpack_bytes() if packed else 0)),
+        base=float(plain - floats + (_unpack_bytes(packed) if packed else 0)),
         layers=FrozenDict(layers),
         quantizers=FrozenDict(quantizers),
         guards=FrozenDict({t.name: float(_GUARD_BYTES + 6 * len(t.name)) for t in spec.tensors}),
@@ -70,8 +74,9 @@ _GUARD_BYTES = 110
 """Two Cast nodes without the tensor's name, which they carry six times."""
 
 
-def _unpack_bytes() -> int:
-    shared = [t for bits in packing.PACKED_BITS for t in packing.constants(bits)]
+def _unpack_bytes(widths: Sequence[int]) -> int:
+    """What the file holds once for all layers of these widths: the function, and its constants for each."""
+    shared = [t for bits in widths for t in packing.constants(bits)]
     return len(packing.unpack_function(21).SerializeToString()) + sum(
         len(t.SerializeToString()) + 4 for t in shared
     )

@@ -48,7 +48,8 @@ class Relaxed:
     def within(self, ceiling: float) -> list[list[int]]:
         """Of each group the options that a configuration which scores at most `ceiling` can have."""
         room = ceiling - self.score + self.slack
-        return [[p for p, rise in enumerate(row) if rise <= room] for row in self.rises]
+        rows = zip(self.rises, self.choice, strict=True)
+        return [[p for p, rise in enumerate(row) if rise <= room or p == chosen] for row, chosen in rows]
 
 
 def solve_program(
