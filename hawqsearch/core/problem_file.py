@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from hawqsearch.core.cost import QUANTITIES, Cost
 from hawqsearch.core.files import write_atomic
 from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.json_document import Part, named, read_document
 from hawqsearch.core.problem import Choice, Edge, EdgePrice, Interaction, SearchProblem
-from hawqsearch.errors import FileFormatError, InputError, UnknownNameError
+from hawqsearch.errors import UnknownNameError
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "read_problem", "write_problem"]
 
@@ -34,11 +34,7 @@ _Names = Annotated[
 ]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class _Costs(_Part):
+class _Costs(Part):
     latency_ms: _NotNegative | None = None
     energy_mj: _NotNegative | None = None
     size_bytes: _NotNegative | None = None
@@ -63,19 +59,19 @@ class _Price(_Costs):
     score: float = 0.0
 
 
-class _Edge(_Part):
+class _Edge(Part):
     source: str = Field(alias="from")
     to: _Names
     costs: list[_Price]
 
 
-class _Pair(_Part):
+class _Pair(Part):
     layers: Annotated[list[str], Field(min_length=2, max_length=2)]
     precisions: Annotated[list[str], Field(min_length=2, max_length=2)]
     score: float
 
 
-class _Limits(_Part):
+class _Limits(Part):
     latency_ms: _NotNegative = 0.0
     energy_mj: _NotNegative = 0.0
     size_bytes: _NotNegative = 0.0
@@ -83,13 +79,13 @@ class _Limits(_Part):
     weight_bits: _NotNegative = 0.0
 
 
-class _File(_Part):
+class _File(Part):
     schema_name: Literal["hawqsearch.problem"] = Field(alias="schema")
     schema_version: Literal[1]
     layers: dict[str, dict[str, _Cell]]
-    ties: list[list[str]] = []
-    edges: list[_Edge] = []
-    interactions: list[_Pair] = []
+    ties: list[list[str]] = Field(default_factory=list)
+    edges: list[_Edge] = Field(default_factory=list)
+    interactions: list[_Pair] = Field(default_factory=list)
     base: _Costs = _Costs()
     limits: _Limits = _Limits()
 
@@ -101,81 +97,15 @@ def read_problem(path: str | os.PathLike[str]) -> SearchProblem:
         InputError: there is no such file, or it cannot be read.
         FileFormatError: it is not a problem of this version; one line that says where and why.
     """
-    content = _content(Path(path))
-    try:
-        document = _parsed(content)
-        _check_header(document)
-        problem = _problem(_validated(document))
+    with named(path):
+        problem = _problem(read_document(path, _File, SCHEMA, SCHEMA_VERSION, _KEYS))
         _check_edge_names(problem)
-    except InputError as error:
-        raise FileFormatError(f"{path}: {error}") from error
     return problem
 
 
 def write_problem(problem: SearchProblem, path: str | os.PathLike[str]) -> None:
     """Write `problem` to `path`, whole or not at all; `read_problem` gives an equal one back."""
     write_atomic(path, json.dumps(_document(problem), indent=1, allow_nan=False) + "\n")
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; name a hawqsearch.problem file") from error
-
-
-def _parsed(content: bytes) -> object:
-    try:
-        return json.loads(content.decode(), object_pairs_hook=_without_duplicates)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise FileFormatError(
-            f"not whole JSON at {where} ({error.msg}); was it cut short? write it again"
-        ) from error
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise FileFormatError("not a JSON text file; write it again as UTF-8") from error
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise FileFormatError(f"key {twice!r} is there twice in one object; remove one")
-    return found
-
-
-def _check_header(document: object) -> None:
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or schema != SCHEMA:
-        raise FileFormatError(f'not a problem file: its "schema" is {schema!r}, it must be "{SCHEMA}"')
-    version = document.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise FileFormatError(
-            f"schema_version is {version!r}, this release reads {SCHEMA_VERSION}; upgrade hawqsearch"
-        )
-
-
-def _validated(document: object) -> _File:
-    try:
-        return _File.model_validate(document)
-    except ValidationError as error:
-        raise _first_line(error) from error
-
-
-def _first_line(error: ValidationError) -> InputError:
-    first = error.errors(include_url=False)[0]
-    *parents, last = (str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        unknown = UnknownNameError("key", last, _KEYS)
-        return FileFormatError(f"{'.'.join(parents) or 'top level'}: {unknown}")
-    given = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
-    return FileFormatError(f"{'.'.join([*parents, last])}: {first['msg']}{given}")
-
-
-def _short(given: object) -> str:
-    text = repr(given)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _problem(file: _File) -> SearchProblem:
