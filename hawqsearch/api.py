@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from hawqsearch import closed_loop, pipeline
 from hawqsearch.core.allocation import configuration_bops
+from hawqsearch.core.bitconfig import Metric, Origin
 from hawqsearch.core.budget import Budget, check_metered
 from hawqsearch.core.data import Splits
 from hawqsearch.core.design import all_float, all_int8
@@ -100,7 +102,9 @@ def search(
         run.network = pipeline.open_network(model, data, target, space, batch=options.batch, context=context)
         return run.finish()
     except KeyboardInterrupt:
-        raise InterruptedRunError("interrupted; the best so far is kept", run.interrupted()) from None
+        best = run.interrupted()
+        told = "the best so far is kept" if best else "there is no answer yet, run it again to go on"
+        raise InterruptedRunError(f"interrupted; {told}", best) from None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -315,12 +319,11 @@ class _Run:
     def _keep(self, outcome: Outcome) -> None:
         self.best = outcome
         if self.options.out is not None:
-            model = (
-                pipeline.deploy(self.network, outcome.config)
-                if self.network.float_model is not None
-                else None
-            )
-            self.options.out.save(outcome, self._record(outcome), None, model)
+            text, scales = pipeline.describe(self.network, outcome.config, origin=_origin(outcome))
+            files: dict[str, bytes | str] = {"scales.safetensors": scales, "config.json": text}
+            if self.network.float_model is not None:
+                files["model.onnx"] = pipeline.deploy(self.network, outcome.config)
+            self.options.out.save(outcome, self._record(outcome), files)
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
         """What `run.json` keeps besides the outcome."""
@@ -355,3 +358,25 @@ class _Run:
     @property
     def _seconds(self) -> float:
         return time.perf_counter() - self.started
+
+
+def _origin(outcome: Outcome) -> Origin:
+    return Origin(
+        target=outcome.target,
+        budget=outcome.budget,
+        costs=outcome.origin,
+        metric=None if outcome.metric is None else _metric(outcome.metric),
+        tool=f"hawqsearch {version('hawqsearch')}",
+    )
+
+
+def _metric(found: Evaluation) -> Metric:
+    return Metric(
+        name=found.name,
+        split="test",
+        fp32=found.fp32.value,
+        value=found.searched.value,
+        stderr=found.searched.stderr,
+        n=found.n,
+        runtime=found.runtime,
+    )

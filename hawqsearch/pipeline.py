@@ -42,6 +42,7 @@ from hawqsearch.core.space import Allowed, SearchSpace
 from hawqsearch.core.target import Target
 from hawqsearch.core.timing import Timing
 from hawqsearch.errors import InputError
+from hawqsearch.export.bitconfig import bitconfig_files
 from hawqsearch.export.onnx_qdq import write_qdq
 from hawqsearch.export.sizes import file_sizes
 from hawqsearch.graph.onnx_float import float_onnx
@@ -58,6 +59,7 @@ from hawqsearch.sensitivity.choices import quantizer_choices
 from hawqsearch.validate.accuracy import Answers, answers, simulated_answers
 
 if TYPE_CHECKING:
+    from hawqsearch.core.bitconfig import Origin
     from hawqsearch.core.protocols import MeasureBackend, SensitivityAnalyzer
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "analyze",
     "correct",
     "deploy",
+    "describe",
     "design",
     "judge",
     "local_rig",
@@ -463,6 +466,13 @@ def deploy(network: Network, config: Config) -> bytes:
     )
     content: bytes = written.SerializeToString()
     return content
+
+
+def describe(network: Network, config: Config, *, origin: Origin) -> tuple[str, bytes]:
+    """The configuration for other tools: content of `config.json` and of `scales.safetensors`."""
+    return bitconfig_files(
+        network.spec, network.target, config, network.calibrated, origin=origin, ties=network.space.ties
+    )
 
 
 def time_whole(

@@ -11,7 +11,7 @@ from hawqsearch.cli.output import Bars, print_json
 from hawqsearch.cli.search_report import print_outcome
 from hawqsearch.core.budget import Budget, check_metered
 from hawqsearch.core.outcome import Outcome
-from hawqsearch.errors import InfeasibleError, InputError, InterruptedRunError
+from hawqsearch.errors import InfeasibleError, InterruptedRunError
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.plugins import build, load
 from hawqsearch.run_folder import RunFolder, default_run_folder
@@ -62,27 +62,25 @@ def run(
     from hawqsearch.pipeline import Context
 
     try:
-        opened = options.open_space(file, precisions, weights, data)
-        outcome = search(
-            opened.model,
-            opened.splits,
-            target=machine,
-            budget=parsed,
-            options=Options(
-                space=opened.space,
-                analyzer=build("analyzers", analyzer, seed=seed),
-                strategy=build("strategies", strategy, seed=seed, time_limit_s=time),
-                interactions=interactions,
-                threads=threads,
-                batch=batch,
-                metric=file.metric,
-                out=folder,
-            ),
-            context=Context(cache=cache, progress=Bars(quiet=json), seed=seed),
-        )
-    except InputError:
-        folder.discard()
-        raise
+        with folder.kept():
+            opened = options.open_space(file, precisions, weights, data)
+            outcome = search(
+                opened.model,
+                opened.splits,
+                target=machine,
+                budget=parsed,
+                options=Options(
+                    space=opened.space,
+                    analyzer=build("analyzers", analyzer, seed=seed),
+                    strategy=build("strategies", strategy, seed=seed, time_limit_s=time),
+                    interactions=interactions,
+                    threads=threads,
+                    batch=batch,
+                    metric=file.metric,
+                    out=folder,
+                ),
+                context=Context(cache=cache, progress=Bars(quiet=json), seed=seed),
+            )
     except (InfeasibleError, InterruptedRunError) as error:
         if json and isinstance(error.outcome, Outcome):
             print_json(error.outcome.as_json())
