@@ -78,16 +78,20 @@ class _Writer:
         self.initializers = {i.name: i for i in self.source.graph.initializer}
 
     def quantize_weight(self, layer: NodeSpec) -> None:
-        """Replace the layer's weight and bias initializers by codes and their DequantizeLinear."""
+        """Replace the layer's weight and bias by codes and their DequantizeLinear."""
         weight = self.values.weight(layer.name, self.placement.weights[layer.name].bits)
-        node = self._producer(layer.value)
-        dequantized = self._write_codes(layer, weight.codes.numpy(), weight.scale.numpy())
+        kernel = self._kernel(layer)
+        dequantized = self._write_codes(
+            layer, weight.codes.numpy(), weight.scale.numpy(), transposed=kernel.op_type == "MatMul"
+        )
         bias = self._write_bias(layer, weight.scale.numpy(), weight.bias.numpy())
-        inputs = list(node.input)
-        for old in inputs[1:]:
-            self.initializers.pop(old, None)
-        del node.input[:]
-        node.input.extend([inputs[0], dequantized, bias])
+        kernel.input[1] = dequantized
+        if kernel.op_type == "MatMul":
+            self._add_bias(layer, kernel, bias)
+        else:
+            kernel.input[:] = [*kernel.input[:2], bias]
+        if self._would_fuse_as_float(layer, kernel):
+            self._lead_activation(layer)
 
     def quantize_tensor(self, tensor: str) -> None:
         """Put the tensor's Q/DQ pair behind it and lead the readers that see rounded values to it."""
@@ -139,9 +143,30 @@ class _Writer:
             graph, opset_imports=opsets, functions=functions, ir_version=10, producer_name="hawqsearch"
         )
 
-    def _write_codes(self, layer: NodeSpec, codes: np.ndarray, scale: np.ndarray) -> str:
+    def _add_bias(self, layer: NodeSpec, product: onnx.NodeProto, bias: str) -> None:
+        """The bias behind a MatMul, which takes none itself; onnxruntime fuses both into one integer kernel."""
+        last = self._producer(layer.value)
+        if last is product:
+            product.output[0] = f"{layer.value}_product"
+            inputs = [product.output[0], bias]
+            self.nodes.append(helper.make_node("Add", inputs, [layer.value], name=f"{layer.name}/Add"))
+        else:
+            last.input[:] = [product.output[0], bias]
+
+    def _would_fuse_as_float(self, layer: NodeSpec, kernel: onnx.NodeProto) -> bool:
+        """Whether the runtime would fuse a Gemm and its activation before it sees that the Gemm is int8."""
+        if kernel.op_type != "Gemm" or layer.activation is None:
+            return False
+        return not self._precision(layer.name).is_float and layer.tensor not in self.placement.activations
+
+    def _lead_activation(self, layer: NodeSpec) -> None:
+        activation = self._producer(layer.tensor)
+        activation.input[0] = self._guard(layer.value)
+
+    def _write_codes(self, layer: NodeSpec, codes: np.ndarray, scale: np.ndarray, *, transposed: bool) -> str:
         bits = self.placement.weights[layer.name].bits
         name = f"{layer.name}.weight"
+        codes, axis = (np.ascontiguousarray(codes.T), 1) if transposed else (codes, 0)
         if bits in packing.PACKED_BITS:
             codes_name = self._write_packed(name, codes, bits)
         else:
@@ -151,7 +176,7 @@ class _Writer:
         inputs.append(
             self._constant(f"zeros{len(scale)}", np.zeros(len(scale), np.int8))
         )  # QGemm insists on one
-        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [output], name=output, axis=0))
+        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [output], name=output, axis=axis))
         return output
 
     def _write_packed(self, name: str, codes: np.ndarray, bits: int) -> str:
@@ -243,11 +268,16 @@ class _Writer:
         return bool(node.output) and node.output[0] in quantized
 
     def _reader(self, node: onnx.NodeProto) -> NodeSpec | None:
-        """The spec's node that this ONNX node computes, None for views and parts of others."""
-        return next((n for n in self.spec.nodes if n.value in node.output), None)
+        """The spec's node that this ONNX node computes or is part of, None for views."""
+        layer = node.name.rpartition("/")[0]
+        return next((n for n in self.spec.nodes if n.value in node.output or n.name == layer), None)
 
     def _producer(self, value: str) -> onnx.NodeProto:
         return next(n for n in self.nodes if value in n.output)
+
+    def _kernel(self, layer: NodeSpec) -> onnx.NodeProto:
+        names = {f"{layer.name}/{op}" for op in ("Conv", "Gemm", "MatMul")}
+        return next(n for n in self.nodes if n.name in names)
 
     def _precision(self, name: str) -> Precision:
         return Precision.parse(self.config.get(name, "fp32"))

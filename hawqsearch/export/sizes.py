@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import onnx
 
@@ -29,49 +30,74 @@ def file_sizes(
     """Each part as the difference between a file with it and one without; sums lie a little above files.
 
     The function that widens narrow weights is written once; it is in `base` if any precision needs it.
+    Layers that share one weight in float have codes each: they are written together, and share that too.
     """
 
-    def written(weights: dict[str, Format], activations: dict[str, Format], config: dict[str, str]) -> int:
+    def written(weights: dict[str, Format], activations: dict[str, Format], config: dict[str, str]) -> _Bytes:
         placement = Placement(
             weights=FrozenDict(weights),
             activations=FrozenDict(activations),
             requantized=frozenset(activations),
         )
-        return len(write_qdq(float_model, spec, scheme, placement, config, values).SerializeToString())
+        return _Bytes.of(write_qdq(float_model, spec, scheme, placement, config, values))
 
     int8 = Format("int8")
-    plain = written({}, {}, {})
-    quantizers = {t.name: float(written({}, {t.name: int8}, {}) - plain) for t in spec.tensors}
+    plain = written({}, {}, {}).rest
+    alone = {t.name: written({}, {t.name: int8}, {}) for t in spec.tensors}
+    quantizers = {name: float(found.rest - plain) for name, found in alone.items()}
     layers: dict[tuple[str, str], float] = {}
+    floats = 0.0
     for layer in spec.layers:
-        source = layer.inputs[0]
-        float_bytes = float(4 * (layer.n_weights + layer.n_bias))
+        group = next((g for g in spec.ties if layer.name in g), (layer.name,))
+        sources = {spec.node(name).inputs[0] for name in group}
+        float_bytes = 4 * (layer.n_weights + layer.n_bias) / len(group)
         for precision in precisions[layer.name]:
             name = str(precision)
             if precision.is_float:
                 layers[layer.name, name] = float_bytes
                 continue
-            own = (
-                written({layer.name: precision.weight}, {source: int8}, {layer.name: name})
-                - plain
-                - quantizers[source]
+            quantized = written(
+                dict.fromkeys(group, precision.weight),
+                dict.fromkeys(sources, int8),
+                dict.fromkeys(group, name),
             )
             bits = precision.weight.bits
             shared = _unpack_bytes([bits]) if bits in packing.PACKED_BITS else 0
-            layers[layer.name, name] = float_bytes + own - shared
-    floats = sum(4 * (layer.n_weights + layer.n_bias) for layer in spec.layers)
+            own = quantized.rest - plain - sum(quantizers[s] for s in sources) - shared
+            layers[layer.name, name] = float_bytes + own / len(group)
+        floats += float_bytes
     bits_used = {p.weight.bits for options in precisions.values() for p in options}
     packed = sorted(bits_used & set(packing.PACKED_BITS))
     return SizeModel(
         base=float(plain - floats + (_unpack_bytes(packed) if packed else 0)),
         layers=FrozenDict(layers),
         quantizers=FrozenDict(quantizers),
-        guards=FrozenDict({t.name: float(_GUARD_BYTES + 6 * len(t.name)) for t in spec.tensors}),
+        guards=FrozenDict({name: float(found.guards) for name, found in alone.items()}),
     )
 
 
-_GUARD_BYTES = 110
-"""Two Cast nodes without the tensor's name, which they carry six times."""
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    """Bytes of a file: of the Casts behind quantized tensors, and of everything else."""
+
+    guards: int
+    rest: int
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto) -> _Bytes:
+        rounded = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+        guards = 0
+        for node in model.graph.node:
+            if node.op_type == "Cast" and node.input[0] in rounded:
+                rounded.add(node.output[0])  # the second Cast of the pair
+                guards += _size_in_list(node)
+        return cls(guards, len(model.SerializeToString()) - guards)
+
+
+def _size_in_list(node: onnx.NodeProto) -> int:
+    """Bytes of a node in its graph: a tag, its length, and itself."""
+    size = len(node.SerializeToString())
+    return 1 + (size.bit_length() + 6) // 7 + size
 
 
 def _unpack_bytes(widths: Sequence[int]) -> int:
