@@ -16,6 +16,9 @@ __all__ = ["Relaxed", "Solved", "relax_program", "solve_program"]
 
 _RELATIVE_GAP: Final = 1e-7
 _TOLERANCE: Final = 1e-9
+_WORTH_A_RESTART: Final = 1000
+"""Options above which restarting with fewer pays. This and the heuristics switched off below (a good start is at
+hand) take 200 layers of 6 options from 0.6 to 0.4 s on average and from 1.6 to 0.7 s at worst."""
 _WAKE_S: Final = 0.1  # how often the waiting thread looks for a signal that another thread was sent
 _SLACK: Final = 1e-6  # of the score, and in the solver's units: a thousand times what its tolerances allow
 _OPTIMAL: Final = highspy.HighsModelStatus.kOptimal
@@ -96,6 +99,11 @@ class _Highs(pulp.HiGHS):  # type: ignore[misc]
             threads=1,
             timeLimit=max(time_limit_s, 1e-3),
             random_seed=seed,
+            mip_allow_restart=sum(map(len, program.choose)) > _WORTH_A_RESTART,
+            mip_detect_symmetry=False,
+            mip_heuristic_run_feasibility_jump=False,
+            mip_heuristic_run_rens=False,
+            mip_heuristic_run_rins=False,
             mip_feasibility_tolerance=_TOLERANCE,
             primal_feasibility_tolerance=_TOLERANCE,
             dual_feasibility_tolerance=_TOLERANCE,

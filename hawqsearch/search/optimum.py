@@ -26,6 +26,10 @@ _FIRST_GUESS: Final = 0.25
 """Where between the relaxed and the rounded score the optimum is looked for first: with 200 layers of 6
 options it is nearly always lower, and the program of that part is a fifth of the whole."""
 
+_CLOSE: Final = 0.05
+"""Relative: a rounded score this close to the relaxed one is start enough; the relaxation of many interactions
+is far below, and rounds to configurations that the greedy one beats."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -112,11 +116,13 @@ class _Task:
         if self.excluded:
             return self._neighbour()
         rounded = None if relaxed is None else _rounded(self.grouped, relaxed)
-        return (
-            rounded
-            if rounded is not None and self.allows(rounded)
-            else greedy_config(self.problem, self.grouped)
-        )
+        if relaxed is not None and rounded is not None and self.allows(rounded):
+            score = self.problem.score(rounded)
+            if score - relaxed.score <= _CLOSE * abs(score):
+                return rounded
+        starts = (rounded, greedy_config(self.problem, self.grouped))
+        allowed = [config for config in starts if config is not None and self.allows(config)]
+        return min(allowed, key=self.problem.score, default=None)
 
     def _neighbour(self) -> Config | None:
         """The best allowed configuration that is one move from an excluded one."""

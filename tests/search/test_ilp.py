@@ -18,6 +18,7 @@ from hawqsearch.core.problem import Choice, Interaction, SearchProblem
 from hawqsearch.core.problem_file import read_problem, write_problem
 from hawqsearch.core.result import Status
 from hawqsearch.errors import InfeasibleError, InputError
+from hawqsearch.search.greedy import GreedySearch
 from hawqsearch.search.ilp import IlpSearch, k_best
 from hawqsearch.testing.problems import every_config, generated_problem
 from hawqsearch.testing.strategies import check_result
@@ -213,3 +214,9 @@ def test_hawqv3s_published_configurations_come_out(tmp_path: Path) -> None:
         assert result.status is Status.OPTIMAL
         expected = {layer: f"w{bits}a{bits}" for layer, bits in published.items() if layer in result.config}
         assert {layer: result.config[layer] for layer in expected} == expected, name
+
+
+def test_out_of_time_is_no_worse_than_greedy() -> None:
+    problem = hard_problem()
+    greedy = GreedySearch().search(problem)
+    assert IlpSearch(time_limit_s=0.2, runner_up=False).search(problem).score <= greedy.score
