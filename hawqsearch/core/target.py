@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.model import WEIGHTED_OPS
 from hawqsearch.core.precision import Precision
 
 __all__ = ["Kernel", "Scheme", "Target"]
@@ -56,7 +57,12 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A runtime on an instruction set. `kernels`: op -> precision name -> `Kernel`."""
+    """A runtime on an instruction set.
+
+    Args:
+        kernels: op -> precision name -> `Kernel`.
+        requires, excludes: processor flags; one of the first must be there, and none of the second.
+    """
 
     name: str
     summary: str
@@ -64,6 +70,7 @@ class Target:
     scheme: Scheme
     kernels: FrozenDict[str, FrozenDict[str, Kernel]]
     requires: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
     metered: tuple[str, ...] = ()
 
     def kernel(self, op: str, precision: str) -> Kernel | None:
@@ -73,3 +80,15 @@ class Target:
     def precisions(self, op: str) -> tuple[Precision, ...]:
         """Precisions that have a kernel for `op`, in the target file's order."""
         return tuple(Precision.parse(p) for p in self.kernels.get(op, FrozenDict()))
+
+    def buys(self, op: str, precision: str) -> tuple[str, ...]:
+        """What an existing choice buys: `time` where a kernel of its own runs, `size` where weights are narrower.
+
+        A choice that runs another precision's kernel has the time of that one and buys size only.
+        """
+        kernel = self.kernels[op][precision]
+        if precision == "fp32":
+            return ()
+        time = self.runtime is not None and kernel.timed_as == precision
+        size = op in WEIGHTED_OPS and kernel.storage_bits < 32
+        return ("time",) * time + ("size",) * size

@@ -16,7 +16,9 @@ from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownN
 
 __all__ = ["check_machine", "cpu_flags", "cpu_name", "find_target", "read_target", "target_names"]
 
-_KEYS: Final = frozenset({"name", "summary", "runtime", "requires", "metered", "scheme", "kernel"})
+_KEYS: Final = frozenset(
+    {"name", "summary", "runtime", "requires", "excludes", "metered", "scheme", "kernel"}
+)
 _KERNEL_KEYS: Final = frozenset({"ops", "precisions", "timed_as", "requantizes", "storage_bits", "note"})
 
 
@@ -45,6 +47,7 @@ def read_target(path: Path) -> Target:
             scheme=Scheme(**table.get("scheme", {})),
             kernels=_kernels(table["kernel"], path),
             requires=tuple(table.get("requires", ())),
+            excludes=tuple(table.get("excludes", ())),
             metered=_metered(table, path),
         )
     except tomllib.TOMLDecodeError as error:
@@ -58,12 +61,19 @@ def read_target(path: Path) -> Target:
 def check_machine(target: Target) -> None:
     """Raise `DeviceError` where this machine cannot run the target's kernels."""
     flags = cpu_flags()
-    if target.requires and not flags & set(target.requires):
-        others = [n for n in target_names() if (t := find_target(n)).requires and flags & set(t.requires)]
-        hint = f"use --target {others[0]} here" if others else "no target describes it"
-        raise DeviceError(
-            f"{target.name} needs a processor with {' or '.join(target.requires)}, which is not here; {hint}"
-        )
+    if _runs(target, flags):
+        return
+    others = [n for n in target_names() if (t := find_target(n)).requires and _runs(t, flags)]
+    hint = f"use --target {others[0]} here" if others else "no target describes it"
+    wanted = f"with {' or '.join(target.requires)}" if not flags & set(target.requires) else ""
+    unwanted = f"without {', '.join(target.excludes)}" if flags & set(target.excludes) else ""
+    needs = " and ".join(filter(None, (wanted, unwanted)))
+    raise DeviceError(f"{target.name} needs a processor {needs}, which is not here; {hint}")
+
+
+def _runs(target: Target, flags: frozenset[str]) -> bool:
+    has = not target.requires or bool(flags & set(target.requires))
+    return has and not flags & set(target.excludes)
 
 
 def cpu_flags() -> frozenset[str]:
