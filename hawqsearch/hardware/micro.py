@@ -5,6 +5,7 @@ The values are arbitrary: integer and float kernels take the same time whatever 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -52,8 +53,9 @@ class _Graph:
         return self.add("DequantizeLinear", [value, *self._scale_and_zero()], f"{value}_dq")
 
     def weighted(self, signature: Signature, value: str, *, int8: bool, name: str) -> str:
-        """Conv or Gemm on `value`, with its fused activation."""
-        weight, bias = self._weights(signature, int8=int8)
+        """Conv, Gemm, or MatMul and Add where the input has more than two dimensions, with its activation."""
+        wide = signature.op == "linear" and len(signature.input_shape) > 2
+        weight, bias = self._weights(signature, int8=int8, transposed=wide)
         if signature.op == "conv":
             pads = [*signature.padding, *signature.padding]
             output = self.add(
@@ -65,6 +67,8 @@ class _Graph:
                 dilations=list(signature.dilation),
                 group=signature.groups,
             )
+        elif wide:
+            output = self.add("Add", [self.add("MatMul", [value, weight], name), bias], f"{name}_add")
         else:
             output = self.add("Gemm", [value, weight, bias], name, transB=1)
         return self.activation(signature, output)
@@ -83,16 +87,19 @@ class _Graph:
         graph = helper.make_graph(self.nodes, "micro", self.inputs, [result], self.initializers)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=10)
 
-    def _weights(self, signature: Signature, *, int8: bool) -> tuple[str, str]:
+    def _weights(self, signature: Signature, *, int8: bool, transposed: bool) -> tuple[str, str]:
         rng = np.random.default_rng(0)
         shape, out = signature.weight_shape, signature.weight_shape[0]
+        shape = shape[::-1] if transposed else shape
         if not int8:
             weight = rng.standard_normal(shape, dtype=np.float32)
             return self.constant(weight), self.constant(np.zeros(out, np.float32))
         codes = self.constant(rng.integers(-127, 128, shape).astype(np.int8))
         scale = self.constant(np.full(out, 0.01, np.float32))
         zero = self.constant(np.zeros(out, np.int8))
-        weight_dq = self.add("DequantizeLinear", [codes, scale, zero], f"weight_{codes}", axis=0)
+        weight_dq = self.add(
+            "DequantizeLinear", [codes, scale, zero], f"weight_{codes}", axis=int(transposed)
+        )
         bias = self.constant(np.zeros(out, np.int32))
         bias_scale = self.constant(np.full(out, 0.01 * self._input_scale, np.float32))
         return weight_dq, self.add("DequantizeLinear", [bias, bias_scale], f"bias_{codes}", axis=0)
@@ -118,22 +125,21 @@ def kernel_model(signature: Signature, *, int8: bool, scheme: Scheme) -> onnx.Mo
         value = graph.weighted(
             signature, graph.input(signature.input_shape, codes=int8), int8=int8, name=_KERNEL
         )
-        # a fully connected kernel may leave its output in float, a convolution may not
-        codes = int8 and signature.op == "conv"
+        # a fully connected kernel may leave its output in float, where it fuses no activation
+        codes = int8 and (signature.op == "conv" or signature.activation is not None)
     else:
         value, codes = _join(graph, signature, int8=int8), int8
     return graph.model(graph.quantize(value) if codes else value, codes=codes)
 
 
 def change_model(shape: Sequence[int], *, to_int8: bool, scheme: Scheme) -> onnx.ModelProto:
-    """Two 1x1 convolutions (two fully connected layers for flat tensors), `kernel0` and `kernel1`, of
-    different precision with a tensor of `shape` (batch first) between them: what runs between the two
+    """Two 1x1 convolutions (two fully connected layers unless the tensor is an image), `kernel0` and `kernel1`,
+    of different precision with a tensor of `shape` (batch first) between them: what runs between the two
     kernels is the price of the change."""
     graph = _Graph(scheme)
     signature = _neutral(shape)
-    first = graph.weighted(
-        signature, graph.input(shape, codes=not to_int8), int8=not to_int8, name=f"{_KERNEL}0"
-    )
+    source = graph.input(signature.input_shape, codes=not to_int8)
+    first = graph.weighted(signature, source, int8=not to_int8, name=f"{_KERNEL}0")
     between = graph.dequantize(graph.quantize(first))
     if not to_int8:
         wide = graph.add("Cast", [between], "wide", to=int(TensorProto.DOUBLE))
@@ -143,12 +149,14 @@ def change_model(shape: Sequence[int], *, to_int8: bool, scheme: Scheme) -> onnx
 
 
 def _neutral(shape: Sequence[int]) -> Signature:
-    channels = shape[1]
+    """A layer whose input and output have that shape; more dimensions than two are flattened but the last."""
     conv = len(shape) == 4
+    channels = shape[1] if conv else shape[-1]
+    own = tuple(shape) if conv else (math.prod(shape[:-1]), channels)
     return Signature(
         op="conv" if conv else "linear",
-        input_shape=tuple(shape),
-        output_shape=tuple(shape),
+        input_shape=own,
+        output_shape=own,
         weight_shape=(channels, channels, 1, 1) if conv else (channels, channels),
         stride=(1, 1) if conv else (),
         padding=(0, 0) if conv else (),

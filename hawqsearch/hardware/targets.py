@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from hawqsearch.core.cost import QUANTITIES
 from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.model import JOIN_OPS, WEIGHTED_OPS
 from hawqsearch.core.precision import Precision
 from hawqsearch.core.target import Kernel, Scheme, Target
 from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownNameError
@@ -20,6 +21,7 @@ _KEYS: Final = frozenset(
     {"name", "summary", "runtime", "requires", "excludes", "metered", "scheme", "kernel"}
 )
 _KERNEL_KEYS: Final = frozenset({"ops", "precisions", "timed_as", "requantizes", "storage_bits", "note"})
+_OPS: Final = WEIGHTED_OPS | JOIN_OPS
 
 
 def target_names() -> tuple[str, ...]:
@@ -50,7 +52,7 @@ def read_target(path: Path) -> Target:
             excludes=tuple(table.get("excludes", ())),
             metered=_metered(table, path),
         )
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is not a TOML file: {error}") from None
     except (KeyError, TypeError) as error:
         raise FileFormatError(
@@ -100,6 +102,8 @@ def _kernels(tables: list[dict[str, Any]], path: Path) -> FrozenDict[str, Frozen
     for table in tables:
         _check_keys(table, _KERNEL_KEYS, path)
         for op in table["ops"]:
+            if op not in _OPS:
+                raise FileFormatError(f"{path}: {UnknownNameError('operator', op, _OPS)}")
             for name in table["precisions"]:
                 if name in kernels.setdefault(op, {}):
                     raise FileFormatError(f"{path} lists {name} on {op} twice; keep one")
