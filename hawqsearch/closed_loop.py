@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Device",
     "LoopEnd",
+    "as_latency",
     "budget_limits",
     "candidates",
     "cheapest",
@@ -102,10 +103,11 @@ class Device:
             predicted = model.predict_ms(self.network.spec, self.network.target, config)
             self.predicted_ms.setdefault(config, predicted)
             self.ratios[config] = timings[name].ratio.median
-            self.measured[config] = _latency(timings[name], self.rig)
+            self.measured[config] = as_latency(timings[name], self.rig)
 
 
-def _latency(timing: Timing, rig: Rig) -> Latency:
+def as_latency(timing: Timing, rig: Rig) -> Latency:
+    """What was timed on `rig`, as outcomes tell it."""
     return Latency(
         latency_ms=timing.latency_ms.median,
         low_ms=timing.latency_ms.low,

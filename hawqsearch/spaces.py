@@ -21,11 +21,21 @@ if TYPE_CHECKING:
 
     from hawqsearch.core.data import Splits
 
-__all__ = ["DEFAULT", "SpaceFile", "data_folder", "find_space", "load_model", "load_splits", "space_names"]
+__all__ = [
+    "DEFAULT",
+    "SpaceFile",
+    "data_folder",
+    "find_space",
+    "find_weights",
+    "load_model",
+    "load_splits",
+    "missing_files",
+    "space_names",
+]
 
 DEFAULT: Final = "digits"
 _TEXTS: Final = ("name", "summary", "model", "weights", "data", "metric")
-_KEYS: Final = frozenset({*_TEXTS, "precisions", "ties", "pins"})
+_KEYS: Final = frozenset({*_TEXTS, "files", "precisions", "ties", "pins"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +46,7 @@ class SpaceFile:
         path: the file; weights are looked for beside it.
         model, data: `module:callable`; `model()` is a module, `data(folder or None)` its splits.
         weights: a file name, or `package:file` for one that travels in a package.
+        files: what `data` reads below the data folder; empty where the data travels with the package.
     """
 
     path: Path
@@ -46,6 +57,7 @@ class SpaceFile:
     data: str
     metric: str
     space: SearchSpace
+    files: tuple[str, ...] = ()
 
 
 def space_names() -> tuple[str, ...]:
@@ -90,6 +102,7 @@ def read_space(path: Path) -> SpaceFile:
         data=str(table["data"]),
         metric=str(table.get("metric", "top-1")),
         space=_space(table, path),
+        files=tuple(map(str, table.get("files", ()))),
     )
 
 
@@ -103,6 +116,27 @@ def data_folder(directory: Path | None) -> Path:
     return Path(named) if named else platformdirs.user_data_path("hawqsearch")
 
 
+def find_weights(space: SpaceFile, directory: Path | None = None) -> Path:
+    """The file that holds the trained weights; raises `InputError` where there is none."""
+    package, _, file = space.weights.rpartition(":")
+    if package:
+        return Path(str(importlib.resources.files(package))) / file
+    places = (space.path.parent, data_folder(directory))
+    for place in places:
+        if (place / file).exists():
+            return place / file
+    raise InputError(
+        f"no {file} in {' or '.join(map(str, places))}; name it with --weights FILE, "
+        "or its folder with --data DIR or HAWQSEARCH_DATA"
+    )
+
+
+def missing_files(space: SpaceFile, directory: Path | None = None) -> tuple[str, ...]:
+    """Files of the data that are not in the data folder."""
+    folder = data_folder(directory)
+    return tuple(name for name in space.files if not (folder / name).exists())
+
+
 def load_model(
     space: SpaceFile, *, weights: Path | None = None, directory: Path | None = None
 ) -> torch.nn.Module:
@@ -110,7 +144,7 @@ def load_model(
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = weights if weights is not None else _find_weights(space, directory)
+    path = weights if weights is not None else find_weights(space, directory)
     model: torch.nn.Module = _callable(space.model, space.path)()
     try:
         model.load_state_dict(load_file(path))
@@ -154,17 +188,3 @@ def _callable(reference: str, path: Path) -> Callable[..., Any]:
             f"{path}: cannot load {reference!r} ({error}); write it as module:callable"
         ) from None
     return found
-
-
-def _find_weights(space: SpaceFile, directory: Path | None) -> Path:
-    package, _, file = space.weights.rpartition(":")
-    if package:
-        return Path(str(importlib.resources.files(package))) / file
-    places = (space.path.parent, data_folder(directory))
-    for place in places:
-        if (place / file).exists():
-            return place / file
-    raise InputError(
-        f"no {file} in {' or '.join(map(str, places))}; name it with --weights FILE, "
-        "or its folder with --data DIR or HAWQSEARCH_DATA"
-    )

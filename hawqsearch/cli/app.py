@@ -16,7 +16,16 @@ __all__ = ["VERBS", "main", "search_main"]
 VERBS: Final = MappingProxyType(
     {
         "search": ("hawqsearch.cli.search", "The precision of every layer within a budget."),
+        "profile": ("hawqsearch.cli.profile", "What every kernel takes on this machine, measured."),
+        "analyze": ("hawqsearch.cli.analyze", "How much every choice hurts, with error bars."),
+        "compare": ("hawqsearch.cli.compare", "Configurations side by side, measured."),
         "solve": ("hawqsearch.cli.solve", "The search alone, on numbers that you bring."),
+        "targets": ("hawqsearch.cli.targets", "Devices, and what each precision buys there."),
+        "spaces": (
+            "hawqsearch.cli.spaces",
+            "Networks that a search knows, and whether all they need is here.",
+        ),
+        "doctor": ("hawqsearch.cli.doctor", "What this machine can measure, and what stands in the way."),
     }
 )
 """Verb -> (module whose function `run` has its options, one line of help). The module is loaded on call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,9 @@ from hawqsearch.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from hawqsearch.core import target as core_target
     from hawqsearch.core.data import Splits
+    from hawqsearch.pipeline import Context, Network
     from hawqsearch.spaces import SpaceFile
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Json",
     "NoCache",
     "Out",
+    "OutFile",
     "Precisions",
     "Seed",
     "Space",
@@ -36,8 +39,18 @@ __all__ = [
     "Time",
     "Weights",
     "open_cache",
+    "open_network",
     "open_space",
 ]
+
+
+def _seconds(text: str | float) -> float:
+    """A duration: a number of seconds, or one with its unit (`30s`, `2min`, `1h`)."""
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(s|min|h)?", str(text).strip())
+    if match is None or not float(match[1]):
+        raise typer.BadParameter(f"{text!r} is no duration; write 90, 30s or 2min")
+    return float(match[1]) * {None: 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}[match[2]]
+
 
 Target = Annotated[str, typer.Option("--target", help="Device; `hawqsearch targets` lists them.")]
 Space = Annotated[str, typer.Option("--space", help="Name or TOML file; `hawqsearch spaces` lists them.")]
@@ -47,7 +60,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime that is measured.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Rows per inference.")]
-Time = Annotated[float, typer.Option("--time", help="Seconds that the solver may take for one answer.")]
+Time = Annotated[
+    float,
+    typer.Option(
+        "--time",
+        parser=_seconds,
+        metavar="TIME",
+        help="Most that one answer may take: 90, 30s, 2min.",
+    ),
+]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder with the space's data and weights.")]
 Weights = Annotated[
     Path | None, typer.Option("--weights", help="Safetensors file with the network's weights.")
@@ -57,17 +78,8 @@ Precisions = Annotated[
 ]
 CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Where results of stages are kept.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Compute everything anew, keep nothing.")]
+OutFile = Annotated[Path | None, typer.Option("--out", help="Also write it to this file.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; one that exists is resumed.")]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSpace:
-    """A space with its network and data loaded."""
-
-    file: SpaceFile
-    space: SearchSpace
-    model: torch.nn.Module
-    splits: Splits
 
 
 def chosen_precisions(space: SearchSpace, precisions: str | None) -> SearchSpace:
@@ -78,12 +90,28 @@ def chosen_precisions(space: SearchSpace, precisions: str | None) -> SearchSpace
     return SearchSpace(precisions=parsed, pins=space.pins, ties=space.ties, explicit=True)
 
 
-def open_space(file: SpaceFile, precisions: str | None, weights: Path | None, data: Path | None) -> OpenSpace:
-    """Load the network and the data of a space; raises `InputError` where either cannot be had."""
+def open_space(file: SpaceFile, weights: Path | None, data: Path | None) -> tuple[torch.nn.Module, Splits]:
+    """The network and the data of a space; raises `InputError` where either cannot be had."""
     from hawqsearch.spaces import load_model, load_splits
 
-    space = chosen_precisions(file.space, precisions)
-    return OpenSpace(file, space, load_model(file, weights=weights, directory=data), load_splits(file, data))
+    return load_model(file, weights=weights, directory=data), load_splits(file, data)
+
+
+def open_network(
+    file: SpaceFile,
+    target: core_target.Target,
+    *,
+    space: SearchSpace,
+    weights: Path | None,
+    data: Path | None,
+    batch: int,
+    context: Context,
+) -> Network:
+    """The network of a space file, traced and calibrated for `target`, with the choices of `space`."""
+    from hawqsearch import pipeline
+
+    model, splits = open_space(file, weights, data)
+    return pipeline.open_network(model, splits, target, space, batch=batch, context=context)
 
 
 def open_cache(cache_dir: Path | None, no_cache: bool) -> Cache:

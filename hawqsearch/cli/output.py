@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 
 __all__ = ["Bars", "number", "print_json", "print_table", "say"]
 
+_NUMBER = re.compile(r"[-+]?\.?[0-9]|-?$")  # or a dash, or nothing
 _PIPED_WIDTH = 160  # a pipe has no width of its own; names of layers are long
 
 
@@ -29,7 +31,7 @@ def number(value: float | None, digits: int = 6) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table to stdout under its title; every column after the first is aligned to the right."""
+    """Print a table to stdout under its title; columns of numbers are aligned to the right."""
     from rich.box import SIMPLE_HEAD  # here, so that --json stays light
     from rich.console import Console
     from rich.table import Table
@@ -37,10 +39,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 
     if title is not None:
         sys.stdout.write(f"{title}\n")
-    table = Table(box=SIMPLE_HEAD)
+    table, cells = Table(box=SIMPLE_HEAD), [list(row) for row in rows]
     for index, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if index else "left", overflow="fold")
-    for row in rows:
+        numbers = index > 0 and all(_NUMBER.match(row[index]) for row in cells)
+        table.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
+    for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
 

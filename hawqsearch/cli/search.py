@@ -45,7 +45,7 @@ def run(
     load("strategies", strategy), load("analyzers", analyzer)
     if machine.runtime is not None:
         check_machine(machine)
-    options.chosen_precisions(file.space, precisions)
+    asked = options.chosen_precisions(file.space, precisions)
     cache = options.open_cache(cache_dir, no_cache)
     inputs: dict[str, object] = {
         "target": target,
@@ -63,14 +63,14 @@ def run(
 
     try:
         with folder.kept():
-            opened = options.open_space(file, precisions, weights, data)
+            model, splits = options.open_space(file, weights, data)
             outcome = search(
-                opened.model,
-                opened.splits,
+                model,
+                splits,
                 target=machine,
                 budget=parsed,
                 options=Options(
-                    space=opened.space,
+                    space=asked,
                     analyzer=build("analyzers", analyzer, seed=seed),
                     strategy=build("strategies", strategy, seed=seed, time_limit_s=time),
                     interactions=interactions,

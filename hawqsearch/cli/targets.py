@@ -1,0 +1,102 @@
+"""`targets`: which devices there are, and what each precision buys there."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from hawqsearch.cli import options
+from hawqsearch.cli.output import print_json, print_table
+from hawqsearch.core.target import Target
+from hawqsearch.errors import DeviceError
+from hawqsearch.hardware.targets import check_machine, find_target, target_names
+
+__all__ = ["run"]
+
+
+def run(
+    name: Annotated[str | None, typer.Argument(help="Show what each precision buys on this one.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Look up, print."""
+    found = [find_target(name)] if name is not None else [find_target(n) for n in target_names()]
+    if as_json:
+        print_json({"schema_version": 1, "targets": {target.name: _document(target) for target in found}})
+    elif name is not None:
+        _print_target(found[0])
+    else:
+        here = {True: "yes", False: "no", None: "needs no device"}
+        rows = [[t.name, here[_here(t)[0]], t.summary] for t in found]
+        print_table(["target", "measured here", "what it is"], rows)
+        sys.stdout.write("hawqsearch targets NAME shows what each precision buys there\n")
+
+
+def _document(target: Target) -> dict[str, Any]:
+    here, why = _here(target)
+    kernels = {
+        op: {
+            precision: {
+                "buys": list(target.buys(op, precision)),
+                "timed_as": k.timed_as,
+                "requantizes": k.requantizes,
+            }
+            | {"storage_bits": k.storage_bits, "note": k.note}
+            for precision, k in kernels.items()
+        }
+        for op, kernels in target.kernels.items()
+    }
+    return {
+        "summary": target.summary,
+        "runtime": target.runtime,
+        "metered": list(target.metered),
+        "this_machine": here,
+        "this_machine_why": why,
+        "kernels": kernels,
+    }
+
+
+def _print_target(target: Target) -> None:
+    precisions = list(dict.fromkeys(p for kernels in target.kernels.values() for p in kernels))
+    print_table(
+        ["precision", *target.kernels],
+        [[p, *(_cell(target, op, p) for op in target.kernels)] for p in precisions],
+        title=f"{target.name}: {target.summary}; what a precision buys against fp32",
+    )
+    for note, (ops, names) in _notes(target).items():
+        sys.stdout.write(f"{', '.join(ops)} {', '.join(names)}: {note}\n")
+    sys.stdout.write(f"this machine: {_here(target)[1]}\n")
+
+
+def _cell(target: Target, op: str, precision: str) -> str:
+    kernel = target.kernel(op, precision)
+    if kernel is None:
+        return "does not exist"
+    buys = target.buys(op, precision)
+    if precision == "fp32":
+        return "baseline"
+    pace = f", {kernel.timed_as}'s time" if kernel.timed_as != precision else ""
+    return f"buys {' and '.join(buys) or 'nothing'}{pace}"
+
+
+def _notes(target: Target) -> dict[str, tuple[dict[str, None], dict[str, None]]]:
+    """Note -> operators and precisions that it is about, each in order."""
+    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for op, kernels in target.kernels.items():
+        for precision, kernel in kernels.items():
+            if kernel.note:
+                ops, names = found.setdefault(kernel.note, ({}, {}))
+                ops[op], names[precision] = None, None
+    return found
+
+
+def _here(target: Target) -> tuple[bool | None, str]:
+    """Whether this machine is one of the target, and why."""
+    if target.runtime is None:
+        return None, "needs no device; nothing is timed"
+    try:
+        check_machine(target)
+    except DeviceError as error:
+        return False, f"no: {error}"
+    return True, "yes, it can be measured here"

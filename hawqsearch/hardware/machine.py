@@ -1,0 +1,143 @@
+"""What this machine can measure and what stands in the way, read from the system's own files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hawqsearch.errors import DeviceError
+from hawqsearch.hardware.targets import check_machine, cpu_flags, cpu_name, find_target, target_names
+
+__all__ = ["Finding", "examine"]
+
+_CPU: Final = "sys/devices/system/cpu"
+_RAPL: Final = "sys/class/powercap"
+_FLAGS: Final = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        state: `good`, `note` (worth knowing), or `problem`.
+        remedy: what to do about it, None where nothing is to be done.
+    """
+
+    what: str
+    state: str
+    found: str
+    remedy: str | None = None
+
+
+def examine(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> tuple[Finding, ...]:
+    """The processor, its targets, its clock, its load and its energy counter, as found below `root`."""
+    return (_processor(environment), _targets(), *_clock(root), _load(), _energy(root))
+
+
+def _processor(environment: Mapping[str, str]) -> Finding:
+    flags = [f for f in _FLAGS if f in cpu_flags()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = f"{cpu_name()}, {cores} cores to use, {' '.join(flags) or 'no vector flags known'}"
+    limit = environment.get("OMP_NUM_THREADS")
+    return Finding(
+        what="processor", state="good", found=found + (f", OMP_NUM_THREADS={limit}" if limit else "")
+    )
+
+
+def _targets() -> Finding:
+    measured, others = [], []
+    for name in target_names():
+        target = find_target(name)
+        if target.runtime is None:
+            continue
+        try:
+            check_machine(target)
+            measured.append(name)
+        except DeviceError:
+            others.append(name)
+    if measured:
+        rest = f"; not {', '.join(others)}" if others else ""
+        return Finding(
+            what="targets", state="good", found=f"{', '.join(measured)} can be measured here{rest}"
+        )
+    return Finding(
+        what="targets",
+        state="problem",
+        found=f"none of {', '.join(others)} is this machine",
+        remedy="search with --target generic for sizes and bit-operations, or run on such a machine",
+    )
+
+
+def _clock(root: Path) -> tuple[Finding, ...]:
+    governor = _text(root / _CPU / "cpu0/cpufreq/scaling_governor")
+    if governor is None:
+        first = Finding(
+            what="governor",
+            state="note",
+            found="the system does not show how it scales the clock (a virtual machine?)",
+            remedy="nothing to set here; whole networks are timed in turn with fp32, so that a drift cancels",
+        )
+    elif governor == "performance":
+        first = Finding(what="governor", state="good", found=governor)
+    else:
+        first = Finding(
+            what="governor",
+            state="problem",
+            found=f"{governor}: the clock follows the load",
+            remedy="sudo cpupower frequency-set -g performance",
+        )
+    boost = _text(root / _CPU / "cpufreq/boost")
+    no_turbo = _text(root / _CPU / "intel_pstate/no_turbo")
+    if boost != "1" and no_turbo != "0":
+        return (first,)
+    where = f"{_CPU}/cpufreq/boost" if boost == "1" else f"{_CPU}/intel_pstate/no_turbo"
+    value = 0 if boost == "1" else 1
+    return first, Finding(
+        what="boost",
+        state="note",
+        found="on: the first seconds run faster than the rest",
+        remedy=f"echo {value} | sudo tee /{where}",
+    )
+
+
+def _load() -> Finding:
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    found = f"{load:.1f} on {cores} cores"
+    if load < 0.5 * cores:
+        return Finding(what="load", state="good", found=found)
+    return Finding(
+        what="load",
+        state="problem" if load > cores else "note",
+        found=f"{found}: others are running, times will spread",
+        remedy="wait for them or stop them before you measure",
+    )
+
+
+def _energy(root: Path) -> Finding:
+    counters = sorted((root / _RAPL).glob("*/energy_uj"))
+    if not counters:
+        return Finding(
+            what="energy",
+            state="note",
+            found="no RAPL counter, so no energy is metered (virtual machines hide it)",
+            remedy="bound latency or size; for energy run on a machine that has /sys/class/powercap/intel-rapl:0",
+        )
+    if _text(counters[0]) is None:
+        return Finding(
+            what="energy",
+            state="problem",
+            found=f"{counters[0]} is there but not readable",
+            remedy=f"sudo chmod a+r {counters[0]}",
+        )
+    return Finding(what="energy", state="good", found=f"{counters[0]} is readable")
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
