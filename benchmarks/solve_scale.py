@@ -19,8 +19,8 @@ from hawqsearch.core.cost import Cost
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.problem import Choice, Edge, EdgePrice, SearchProblem
 from hawqsearch.core.result import SearchResult
-from hawqsearch.search.greedy import GreedySearch
-from hawqsearch.search.ilp import IlpSearch
+from hawqsearch.strategies.greedy import GreedySearch
+from hawqsearch.strategies.ilp import IlpSearch
 
 BITS = {"w8a8": 8, "w6a8": 6, "w5a8": 5, "w4a8": 4, "w2a8": 2, "fp32": 32}
 INTEGER = frozenset(BITS) - {"fp32"}

@@ -80,8 +80,8 @@ def search(
         InterruptedRunError: stopped by Ctrl-C; its `outcome` holds the best so far.
     """
     from hawqsearch.hardware.targets import check_machine, find_target
-    from hawqsearch.search.ilp import IlpSearch
     from hawqsearch.sensitivity.kl import KlAnalyzer
+    from hawqsearch.strategies.ilp import IlpSearch
 
     start = time.perf_counter()
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
@@ -203,7 +203,7 @@ class _Run:
         ) from error
 
     def _others(self, end: LoopEnd) -> Mapping[str, Mapping[str, str]]:
-        from hawqsearch.search.baselines import baselines
+        from hawqsearch.strategies.baselines import baselines
 
         found = {
             n: r.config for n, r in baselines(end.problem, seed=self.context.seed).items() if r is not None

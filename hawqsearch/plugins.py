@@ -17,13 +17,13 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "strategies": MappingProxyType(
             {
-                "ilp": "hawqsearch.search.ilp:IlpSearch",
-                "greedy": "hawqsearch.search.greedy:GreedySearch",
-                "uniform": "hawqsearch.search.uniform:UniformSearch",
-                "first_last": "hawqsearch.search.first_last:FirstLastSearch",
-                "random": "hawqsearch.search.random_search:RandomSearch",
-                "size_ranked": "hawqsearch.search.size_ranked:SizeRankedSearch",
-                "exhaustive": "hawqsearch.search.exhaustive:ExhaustiveSearch",
+                "ilp": "hawqsearch.strategies.ilp:IlpSearch",
+                "greedy": "hawqsearch.strategies.greedy:GreedySearch",
+                "uniform": "hawqsearch.strategies.uniform:UniformSearch",
+                "first_last": "hawqsearch.strategies.first_last:FirstLastSearch",
+                "random": "hawqsearch.strategies.random_search:RandomSearch",
+                "size_ranked": "hawqsearch.strategies.size_ranked:SizeRankedSearch",
+                "exhaustive": "hawqsearch.strategies.exhaustive:ExhaustiveSearch",
             }
         ),
         "analyzers": MappingProxyType(

@@ -12,7 +12,7 @@ import pytest
 
 from hawqsearch.cli.app import main
 from hawqsearch.core.problem_file import write_problem
-from hawqsearch.search.exhaustive import ExhaustiveSearch
+from hawqsearch.strategies.exhaustive import ExhaustiveSearch
 from hawqsearch.testing.problems import generated_problem, impossible_problem
 
 PROBLEM = generated_problem(seed=5)

@@ -8,8 +8,8 @@ import pytest
 
 from hawqsearch import plugins
 from hawqsearch.errors import UnknownNameError
-from hawqsearch.search.greedy import GreedySearch
-from hawqsearch.search.ilp import IlpSearch
+from hawqsearch.strategies.greedy import GreedySearch
+from hawqsearch.strategies.ilp import IlpSearch
 
 
 def test_built_ins_are_named_and_loaded() -> None:
@@ -25,8 +25,8 @@ def test_an_instance_gets_what_it_has_a_field_for() -> None:
 def test_entry_points_are_found_and_do_not_shadow(monkeypatch: pytest.MonkeyPatch) -> None:
     group = "hawqsearch.strategies"
     mine = [
-        EntryPoint("mine", "hawqsearch.search.greedy:GreedySearch", group),
-        EntryPoint("ilp", "hawqsearch.search.greedy:GreedySearch", group),
+        EntryPoint("mine", "hawqsearch.strategies.greedy:GreedySearch", group),
+        EntryPoint("ilp", "hawqsearch.strategies.greedy:GreedySearch", group),
     ]
     monkeypatch.setattr(plugins, "entry_points", lambda *, group: mine)
     assert plugins.load("strategies", "mine") is GreedySearch

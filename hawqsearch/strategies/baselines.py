@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from hawqsearch.core.problem import SearchProblem
 from hawqsearch.core.result import SearchResult, SearchStrategy
 from hawqsearch.errors import InfeasibleError
-from hawqsearch.search.first_last import FirstLastSearch
-from hawqsearch.search.greedy import GreedySearch
-from hawqsearch.search.random_search import RandomSearch
-from hawqsearch.search.size_ranked import SizeRankedSearch
-from hawqsearch.search.uniform import UniformSearch
+from hawqsearch.strategies.first_last import FirstLastSearch
+from hawqsearch.strategies.greedy import GreedySearch
+from hawqsearch.strategies.random_search import RandomSearch
+from hawqsearch.strategies.size_ranked import SizeRankedSearch
+from hawqsearch.strategies.uniform import UniformSearch
 
 __all__ = ["baselines"]
 

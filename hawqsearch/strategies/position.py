@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hawqsearch.core.problem import LIMIT_TOLERANCE
-from hawqsearch.search.grouped import Grouped, Matrix, Vector, add
+from hawqsearch.strategies.grouped import Grouped, Matrix, Vector, add
 
 __all__ = ["Position"]
 

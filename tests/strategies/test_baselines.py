@@ -6,13 +6,13 @@ from hawqsearch.core.cost import Cost
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.problem import Choice, SearchProblem
 from hawqsearch.errors import InfeasibleError, InputError
-from hawqsearch.search.baselines import baselines
-from hawqsearch.search.exhaustive import ExhaustiveSearch
-from hawqsearch.search.first_last import FirstLastSearch
-from hawqsearch.search.nearest import nearest
-from hawqsearch.search.random_search import RandomSearch
-from hawqsearch.search.size_ranked import SizeRankedSearch
-from hawqsearch.search.uniform import UniformSearch
+from hawqsearch.strategies.baselines import baselines
+from hawqsearch.strategies.exhaustive import ExhaustiveSearch
+from hawqsearch.strategies.first_last import FirstLastSearch
+from hawqsearch.strategies.nearest import nearest
+from hawqsearch.strategies.random_search import RandomSearch
+from hawqsearch.strategies.size_ranked import SizeRankedSearch
+from hawqsearch.strategies.uniform import UniformSearch
 from hawqsearch.testing.problems import generated_problem, impossible_problem
 
 BITS = {"w4a8": 4, "w8a8": 8, "fp32": 32}

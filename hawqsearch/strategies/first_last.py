@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from hawqsearch.core.problem import Config, SearchProblem
 from hawqsearch.core.result import SearchResult
-from hawqsearch.search.answer import best_of
-from hawqsearch.search.grouped import tied_nodes
-from hawqsearch.search.nearest import bits_of, nearest
-from hawqsearch.search.uniform import precision_names, uniform_config
+from hawqsearch.strategies.answer import best_of
+from hawqsearch.strategies.grouped import tied_nodes
+from hawqsearch.strategies.nearest import bits_of, nearest
+from hawqsearch.strategies.uniform import precision_names, uniform_config
 
 __all__ = ["FirstLastSearch"]
 

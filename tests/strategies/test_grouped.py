@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hawqsearch.search.grouped import group_problem
-from hawqsearch.search.position import Position
-from hawqsearch.search.prune import least_total, pruned
+from hawqsearch.strategies.grouped import group_problem
+from hawqsearch.strategies.position import Position
+from hawqsearch.strategies.prune import least_total, pruned
 from hawqsearch.testing.problems import every_config, generated_problem
 
 

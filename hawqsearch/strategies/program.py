@@ -16,7 +16,7 @@ from typing import Final
 
 import pulp
 
-from hawqsearch.search.grouped import Grouped, Matrix, Vector
+from hawqsearch.strategies.grouped import Grouped, Matrix, Vector
 
 __all__ = ["Program", "build_program"]
 

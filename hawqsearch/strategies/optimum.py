@@ -9,13 +9,13 @@ from typing import Final
 
 from hawqsearch.core.problem import LIMIT_TOLERANCE, Config, SearchProblem
 from hawqsearch.errors import InfeasibleError
-from hawqsearch.search.answer import words
-from hawqsearch.search.greedy import descend, greedy_config
-from hawqsearch.search.grouped import Grouped
-from hawqsearch.search.highs import Relaxed, Solved, relax_program, solve_program
-from hawqsearch.search.position import Position
-from hawqsearch.search.program import Program, build_program
-from hawqsearch.search.prune import least_total, pruned
+from hawqsearch.strategies.answer import words
+from hawqsearch.strategies.greedy import descend, greedy_config
+from hawqsearch.strategies.grouped import Grouped
+from hawqsearch.strategies.highs import Relaxed, Solved, relax_program, solve_program
+from hawqsearch.strategies.position import Position
+from hawqsearch.strategies.program import Program, build_program
+from hawqsearch.strategies.prune import least_total, pruned
 
 __all__ = ["Found", "find_best"]
 

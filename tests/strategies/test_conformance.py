@@ -10,8 +10,8 @@ from hawqsearch import plugins
 from hawqsearch.core.problem import SearchProblem
 from hawqsearch.core.result import SearchResult, SearchStrategy, Status
 from hawqsearch.errors import InfeasibleError
-from hawqsearch.search.exhaustive import ExhaustiveSearch
-from hawqsearch.search.ilp import IlpSearch
+from hawqsearch.strategies.exhaustive import ExhaustiveSearch
+from hawqsearch.strategies.ilp import IlpSearch
 from hawqsearch.testing.problems import every_config, generated_problem, impossible_problem
 from hawqsearch.testing.strategies import check_strategy
 

@@ -18,8 +18,8 @@ from hawqsearch.core.problem import Choice, Interaction, SearchProblem
 from hawqsearch.core.problem_file import read_problem, write_problem
 from hawqsearch.core.result import Status
 from hawqsearch.errors import InfeasibleError, InputError
-from hawqsearch.search.greedy import GreedySearch
-from hawqsearch.search.ilp import IlpSearch, k_best
+from hawqsearch.strategies.greedy import GreedySearch
+from hawqsearch.strategies.ilp import IlpSearch, k_best
 from hawqsearch.testing.problems import every_config, generated_problem
 from hawqsearch.testing.strategies import check_result
 

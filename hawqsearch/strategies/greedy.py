@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from hawqsearch.core.problem import Config, SearchProblem
 from hawqsearch.core.result import SearchResult
-from hawqsearch.search.answer import none_found
-from hawqsearch.search.grouped import Grouped, group_problem
-from hawqsearch.search.position import Position
+from hawqsearch.strategies.answer import none_found
+from hawqsearch.strategies.grouped import Grouped, group_problem
+from hawqsearch.strategies.position import Position
 
 __all__ = ["GreedySearch", "descend", "greedy_config", "improve"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from hawqsearch.core.problem import Config, SearchProblem
 from hawqsearch.core.result import SearchResult
-from hawqsearch.search.answer import best_of
-from hawqsearch.search.nearest import nearest
+from hawqsearch.strategies.answer import best_of
+from hawqsearch.strategies.nearest import nearest
 
 __all__ = ["UniformSearch", "precision_names", "uniform_config"]
 

@@ -10,7 +10,7 @@ from typing import Final
 import highspy
 import pulp
 
-from hawqsearch.search.program import Program
+from hawqsearch.strategies.program import Program
 
 __all__ = ["Relaxed", "Solved", "relax_program", "solve_program"]
 

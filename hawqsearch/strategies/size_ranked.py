@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from hawqsearch.core.problem import Config, SearchProblem
 from hawqsearch.core.result import SearchResult
-from hawqsearch.search.answer import best_of
-from hawqsearch.search.grouped import Grouped, group_problem
-from hawqsearch.search.position import Position
-from hawqsearch.search.uniform import precision_names, uniform_config
+from hawqsearch.strategies.answer import best_of
+from hawqsearch.strategies.grouped import Grouped, group_problem
+from hawqsearch.strategies.position import Position
+from hawqsearch.strategies.uniform import precision_names, uniform_config
 
 __all__ = ["SizeRankedSearch"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hawqsearch.core.problem import LIMIT_TOLERANCE
-from hawqsearch.search.grouped import Grouped, Matrix
+from hawqsearch.strategies.grouped import Grouped, Matrix
 
 __all__ = ["least_total", "pruned"]
 

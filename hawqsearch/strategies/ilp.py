@@ -11,8 +11,8 @@ from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.problem import Choice, Config, SearchProblem
 from hawqsearch.core.result import RunnerUp, SearchResult
 from hawqsearch.errors import InfeasibleError, InputError
-from hawqsearch.search.grouped import Grouped, group_problem
-from hawqsearch.search.optimum import find_best
+from hawqsearch.strategies.grouped import Grouped, group_problem
+from hawqsearch.strategies.optimum import find_best
 
 __all__ = ["IlpSearch", "k_best"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from hawqsearch.core.problem import Config, SearchProblem
 from hawqsearch.core.result import SearchResult
 from hawqsearch.errors import InfeasibleError, InputError
-from hawqsearch.search.answer import words
-from hawqsearch.search.grouped import group_problem
+from hawqsearch.strategies.answer import words
+from hawqsearch.strategies.grouped import group_problem
 
 __all__ = ["ExhaustiveSearch"]
 
