@@ -52,17 +52,21 @@ def allocation_problem(
     float kernel feeds an integer one, the tensor's score stands on the edge, once for all readers.
     Input and output are nodes without a choice, so that their changes of precision are edges like others.
     """
+    within, between = _pair_scores(tables) if interactions else ({}, [])
     choices = {INPUT: _fixed(), OUTPUT: _fixed()}
     for node in tables.spec.nodes:
         choices[node.name] = FrozenDict(
-            {str(p): _choice(tables, node, p) for p in tables.precisions[node.name]}
+            {
+                str(p): _choice(tables, node, p, pairs=within.get((node.name, str(p)), 0.0))
+                for p in tables.precisions[node.name]
+            }
         )
     latency = None if tables.latency is None else tables.latency.fixed_ms
     base = Cost(latency_ms=latency, size_bytes=tables.sizes.base, bops=0.0, weight_bits=0.0)
     return SearchProblem(
         choices=FrozenDict(choices),
         edges=tuple(_edge(tables, tensor) for tensor in tables.spec.tensors),
-        interactions=tuple(_interactions(tables)) if interactions else (),
+        interactions=tuple(between),
         ties=(*tables.spec.ties, *ties),
         base=base,
         limits=FrozenDict(limits),
@@ -86,12 +90,12 @@ def _milliseconds(tables: Tables, term: Term) -> float | None:
     return None if tables.latency is None else tables.latency.terms[term]
 
 
-def _choice(tables: Tables, node: NodeSpec, precision: Precision) -> Choice:
+def _choice(tables: Tables, node: NodeSpec, precision: Precision, *, pairs: float) -> Choice:
     kernel = tables.target.kernel(node.op, str(precision))
     latency = 0.0 if kernel is None else _milliseconds(tables, Term(node.name, kernel.timed_as))
-    score, size = 0.0, 0.0
+    score, size = pairs, 0.0
     if node.is_weighted:
-        score = tables.sensitivity.weight(node.name, precision.weight.name).value
+        score += tables.sensitivity.weight(node.name, precision.weight.name).value
         size = tables.sizes.layers[node.name, str(precision)]
     if kernel is not None and kernel.requantizes:
         score += tables.sensitivity.activation(node.tensor, "int8").value
@@ -155,23 +159,37 @@ def _change_cost(tables: Tables, tensor: TensorSpec, change: Change, size: float
     )
 
 
-def _interactions(tables: Tables) -> list[Interaction]:
-    """Pairs of quantizers as pairs of node choices; a tensor's quantizer counts with the kernel that makes it."""
-    carriers: dict[QuantizerChoice, list[tuple[str, str]]] = defaultdict(list)
-    for node in tables.spec.nodes:
-        for precision in tables.precisions[node.name]:
-            if node.is_weighted and not precision.is_float:
-                carriers[QuantizerChoice("weight", node.name, precision.weight.name)].append(
-                    (node.name, str(precision))
-                )
-            if _requantizes(tables, node.name, precision):
-                carriers[QuantizerChoice("activation", node.tensor, "int8")].append(
-                    (node.name, str(precision))
-                )
-    scores: dict[tuple[tuple[str, str], tuple[str, str]], float] = defaultdict(float)
+_NodeChoice = tuple[str, str]
+"""Node and precision."""
+
+
+def _pair_scores(tables: Tables) -> tuple[dict[_NodeChoice, float], list[Interaction]]:
+    """Pairs of quantizers as scores of one node's choice, where one kernel makes both, and of two nodes' choices.
+
+    A tensor's quantizer counts with the kernel that makes it; one that stands on an edge has no pairs.
+    """
+    carriers = _carriers(tables)
+    within: dict[_NodeChoice, float] = defaultdict(float)
+    between: dict[tuple[_NodeChoice, _NodeChoice], float] = defaultdict(float)
     for pair in tables.sensitivity.pairs:
         for one in carriers[pair.first]:
             for other in carriers[pair.second]:
-                if one[0] != other[0]:
-                    scores[min(one, other), max(one, other)] += pair.score
-    return [Interaction((a[0], b[0]), (a[1], b[1]), score) for (a, b), score in scores.items()]
+                if one == other:
+                    within[one] += pair.score
+                elif one[0] != other[0]:
+                    between[min(one, other), max(one, other)] += pair.score
+    found = [Interaction((a[0], b[0]), (a[1], b[1]), score) for (a, b), score in between.items()]
+    return within, found
+
+
+def _carriers(tables: Tables) -> dict[QuantizerChoice, list[_NodeChoice]]:
+    """Quantizer -> the choices of nodes that come with it."""
+    carriers: dict[QuantizerChoice, list[_NodeChoice]] = defaultdict(list)
+    for node in tables.spec.nodes:
+        for precision in tables.precisions[node.name]:
+            choice = (node.name, str(precision))
+            if node.is_weighted and not precision.is_float:
+                carriers[QuantizerChoice("weight", node.name, precision.weight.name)].append(choice)
+            if _requantizes(tables, node.name, precision):
+                carriers[QuantizerChoice("activation", node.tensor, "int8")].append(choice)
+    return carriers
