@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from hawqsearch.errors import InputError
+from hawqsearch.errors import InputError, UnknownNameError
 
 __all__ = ["FP32", "Format", "Precision"]
 
@@ -67,12 +67,12 @@ class Precision:
 
     @classmethod
     def parse(cls, text: str) -> Precision:
-        """The precision that `text` names; raises `InputError` with examples otherwise."""
+        """The precision that `text` names; raises `UnknownNameError` with the nearest otherwise."""
         if text == "fp32":
             return FP32
         match = _NAME.fullmatch(text)
         if match is None:
-            raise InputError(f"unknown precision {text!r}; write w8a8, w8a8d, w4a8, w4a16, w8ai16 or fp32")
+            raise UnknownNameError("precision", text, _names())
         wide, none = match["wide"], match["none"]
         activation = "int16" if wide else "fp32" if none else "int8"
         return cls(Format(f"int{match['weight']}"), Format(activation), dynamic=match["dynamic"] is not None)
@@ -86,6 +86,10 @@ class Precision:
     def quantizes_input(self) -> bool:
         """Whether the layer's input tensor gets a quantizer."""
         return not self.activation.is_float
+
+
+def _names() -> tuple[str, ...]:
+    return ("fp32", *(f"w{bits}a{tail}" for bits in range(2, 9) for tail in ("8", "8d", "i16", "16")))
 
 
 FP32: Final = Precision(Format("fp32"), Format("fp32"))
