@@ -24,6 +24,7 @@ from hawqsearch.core.sensitivity import PairScore, QuantizerChoice, Score, Sensi
 from hawqsearch.graph.run import Sweep
 from hawqsearch.quant.calibrated import CalibratedModel
 from hawqsearch.sensitivity.choices import choices_at, perturbed
+from hawqsearch.sensitivity.logits import float_logits
 
 __all__ = ["InteractionAnalyzer"]
 
@@ -57,7 +58,10 @@ class InteractionAnalyzer:
         on_score: Callable[[QuantizerChoice, Score], object] = lambda choice, score: None,
     ) -> SensitivityTable:
         """Score of every choice, and of every pair of different quantizers. `known` is not used: all
-        numbers come from the same passes."""
+        numbers come from the same passes.
+
+        Raises `UnsupportedModelError` where the network answers no logits, or NaN or infinity.
+        """
         start = time.perf_counter()
         rows = split[slice(self.n_examples)]
         slopes = np.concatenate(list(self._slopes(calibrated, rows, choices)), axis=0)  # (n, draws, choices)
@@ -85,6 +89,7 @@ class InteractionAnalyzer:
         generator = torch.Generator().manual_seed(self.seed)
         for first in range(0, len(rows), self.batch):
             inputs = torch.from_numpy(rows.inputs[first : first + self.batch])
+            float_logits(calibrated, inputs)
             gradients = [_gradients(calibrated, inputs, generator) for _ in range(self.draws)]
             yield _products(calibrated, inputs, gradients, choices)
 

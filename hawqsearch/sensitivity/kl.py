@@ -20,11 +20,11 @@ from hawqsearch.core.clustered import clustered_mean
 from hawqsearch.core.data import Split
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.sensitivity import QuantizerChoice, Score, SensitivityTable
-from hawqsearch.errors import UnsupportedModelError
-from hawqsearch.graph.run import Sweep, evaluate
+from hawqsearch.graph.run import Sweep
 from hawqsearch.graph.threads import one_thread
 from hawqsearch.quant.calibrated import CalibratedModel
 from hawqsearch.sensitivity.choices import choices_at, perturbed
+from hawqsearch.sensitivity.logits import float_logits
 
 __all__ = ["KlAnalyzer", "kl_divergence"]
 
@@ -67,7 +67,7 @@ class KlAnalyzer:
     ) -> SensitivityTable:
         """Divergence of every choice; those in `known` are not measured again.
 
-        Raises `UnsupportedModelError` where the network answers NaN or infinity.
+        Raises `UnsupportedModelError` where the network answers no logits, or NaN or infinity.
         """
         start = time.perf_counter()
         rows = split[slice(self.n_examples)]
@@ -84,7 +84,7 @@ class KlAnalyzer:
 
         if todo:
             with one_thread():
-                reference = _finite(evaluate(calibrated.traced, inputs))
+                reference = float_logits(calibrated, inputs)
             with ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
                 shares = [todo[k :: self.workers] for k in range(self.workers)]
                 jobs = [pool.submit(_sweep, calibrated, inputs, reference, s, record, stop) for s in shares]
@@ -120,11 +120,3 @@ def _sweep(
                 return
             logits = sweep.suffix(name, perturbed(sweep, name, choice, calibrated))
             record(choice, kl_divergence(reference, logits))
-
-
-def _finite(logits: torch.Tensor) -> torch.Tensor:
-    if not logits.isfinite().all():
-        raise UnsupportedModelError(
-            "the model answers NaN or infinity on the calibration split; check its weights"
-        )
-    return logits
