@@ -186,12 +186,10 @@ class _Run:
             if not closed_loop.meets(self.network, self.budget, limits, config, measured):
                 return
             cost = free.cost({**config, "input": "fp32", "output": "fp32"})
-            value = (
-                measured.latency_ms
-                if measured is not None and quantity == "latency_ms"
-                else cost.get(quantity)
-            )
-            nearest[quantity] = float(value or 0.0)
+            known = {"size_bytes": closed_loop.size_bytes(self.network, config)}
+            if measured is not None and measured.latency_ms is not None:
+                known["latency_ms"] = measured.latency_ms
+            nearest[quantity] = float(known.get(quantity) or cost.get(quantity) or 0.0)
             shown = shown or config
         told = ", ".join(f"{q} {v:.4g} (limit {limits[q]:.4g})" for q, v in nearest.items())
         assert shown is not None

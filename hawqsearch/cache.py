@@ -48,14 +48,8 @@ class Cache:
 
     def check_writable(self) -> None:
         """Raise `InputError` before any work if the folder cannot be written."""
-        if self.folder is None:
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"cannot write the cache {self.folder} ({error.strerror}); choose --cache-dir or --no-cache"
-            ) from error
+        if self.folder is not None:
+            self._make(self.folder)
 
     def read(self, kind: str, key: object, parse: Callable[[bytes], T]) -> T | None:
         """The content under `key` as `parse` reads it; None where there is none, or none that can be read."""
@@ -76,7 +70,7 @@ class Cache:
         """Keep `content` under `key`, whole or not at all."""
         path = self._path(kind, key)
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make(path.parent)
             write_atomic(path, hashlib.sha256(content).hexdigest().encode() + content)
 
     def read_json(self, kind: str, key: object) -> Any:
@@ -86,6 +80,14 @@ class Cache:
     def write_json(self, kind: str, key: object, value: object) -> None:
         """Keep a JSON value under `key`."""
         self.write(kind, key, json.dumps(value, allow_nan=False).encode())
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"cannot write the cache {self.folder} ({error.strerror}); choose --cache-dir or --no-cache"
+            ) from error
 
     def _path(self, kind: str, key: object) -> Path | None:
         if self.folder is None:

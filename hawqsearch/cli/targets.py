@@ -95,6 +95,8 @@ def _here(target: Target) -> tuple[bool | None, str]:
     """Whether this machine is one of the target, and why."""
     if target.runtime is None:
         return None, "needs no device; nothing is timed"
+    if not target.requires:
+        return False, "its target file names no processor flags: this machine is not asked"
     try:
         check_machine(target)
     except DeviceError as error:
