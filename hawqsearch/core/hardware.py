@@ -94,7 +94,7 @@ class ChangeKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Median of `n` runs in ms, with the quartiles, the word for where it comes from, and the day."""
+    """Middle (median, or mean of the middle half) of `n` runs in ms, with the quartiles, origin and day."""
 
     median_ms: float
     low_ms: float

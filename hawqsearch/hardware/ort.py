@@ -66,12 +66,8 @@ class OrtBackend:
             target=target.name,
             rig=rig,
             date=_today(),
-            kernels=FrozenDict(
-                {k: _kernel_time(r, self.burst) for k, r in runs.items() if isinstance(k, KernelKey)}
-            ),
-            changes=FrozenDict(
-                {k: _between_kernels(r, self.burst) for k, r in runs.items() if isinstance(k, ChangeKey)}
-            ),
+            kernels=FrozenDict({k: _kernel_time(r) for k, r in runs.items() if isinstance(k, KernelKey)}),
+            changes=FrozenDict({k: _between_kernels(r) for k, r in runs.items() if isinstance(k, ChangeKey)}),
         )
 
     def _run(
@@ -108,15 +104,15 @@ def _feed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return feed
 
 
-def _kernel_time(runs: list[KernelRun], burst: int) -> Measurement:
+def _kernel_time(runs: list[KernelRun]) -> Measurement:
     """Everything but what brings tensors in and out of the kernel's layout and type."""
     own = [run.times_ms for run in runs if run.op not in _AROUND]
     if not own:
         raise DeviceError(f"the runtime's profile shows no kernel, only {sorted({r.op for r in runs})}")
-    return _measurement(np.sum(np.asarray(own), axis=0), burst)
+    return _measurement(np.sum(np.asarray(own), axis=0))
 
 
-def _between_kernels(runs: list[KernelRun], burst: int) -> Measurement:
+def _between_kernels(runs: list[KernelRun]) -> Measurement:
     """What ran between the two kernels of a change."""
     first, second = (
         next(i for i, r in enumerate(runs) if r.name.startswith(f"kernel{k}") and _is_kernel(r))
@@ -125,20 +121,22 @@ def _between_kernels(runs: list[KernelRun], burst: int) -> Measurement:
     between = [run.times_ms for run in runs[first + 1 : second]]
     if not between:
         raise DeviceError("the runtime ran nothing between two kernels of different precision")
-    return _measurement(np.sum(np.asarray(between), axis=0), burst)
+    return _measurement(np.sum(np.asarray(between), axis=0))
 
 
 def _is_kernel(run: KernelRun) -> bool:
     return run.op not in _AROUND and run.op != "Cast"
 
 
-def _measurement(times_ms: np.ndarray, burst: int) -> Measurement:
-    """Median and quartiles of the bursts' means: the runtime's profiler counts whole microseconds, a mean of
-    several runs is finer than that, and a median of means still ignores a burst that was disturbed."""
-    means = times_ms.reshape(-1, burst).mean(axis=1)
-    low, median, high = np.quantile(means, [0.25, 0.5, 0.75])
+def _measurement(times_ms: np.ndarray) -> Measurement:
+    """Interquartile mean and quartiles: the runtime's profiler counts whole microseconds, and the mean of the
+    middle half is finer than that while it ignores runs that were disturbed, as a median does."""
+    ordered = np.sort(times_ms)
+    quarter = len(ordered) // 4
+    low, high = np.quantile(ordered, [0.25, 0.75])
+    middle = float(ordered[quarter : len(ordered) - quarter].mean())
     return Measurement(
-        median_ms=float(median), low_ms=float(low), high_ms=float(high), n=len(times_ms), date=_today()
+        median_ms=middle, low_ms=float(low), high_ms=float(high), n=len(ordered), date=_today()
     )
 
 
