@@ -81,8 +81,12 @@ def _draw(kind: str, rng: random.Random) -> Signature | None:
     """A random signature of that kind, None where it is too large to be worth measuring."""
     if kind == "linear":
         inputs, outputs = rng.choice(_FEATURES), rng.choice(_FEATURES)
-        shapes = {"input_shape": (1, inputs), "output_shape": (1, outputs), "weight_shape": (outputs, inputs)}
-        return Signature(op="linear", **shapes) if inputs * outputs <= _MOST_WEIGHTS else None
+        if inputs * outputs > _MOST_WEIGHTS:
+            return None
+        weight_shape = (outputs, inputs)
+        return Signature(
+            op="linear", input_shape=(1, inputs), output_shape=(1, outputs), weight_shape=weight_shape
+        )
     size, channels = rng.choice(_SIZES), rng.choice(_CHANNELS)
     if size * size * channels > _MOST_VALUES:
         return None

@@ -19,7 +19,7 @@ from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.micro import change_model, kernel_model
 from hawqsearch.runtime.kernels import KernelRun, profiled, read_profile
 
-__all__ = ["OrtBackend"]
+__all__ = ["OrtBackend", "between_kernels", "kernel_time"]
 
 _TYPES: Final = {TensorProto.FLOAT: np.float32, TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8}
 _AROUND: Final = frozenset(
@@ -66,8 +66,8 @@ class OrtBackend:
             target=target.name,
             rig=rig,
             date=_today(),
-            kernels=FrozenDict({k: _kernel_time(r) for k, r in runs.items() if isinstance(k, KernelKey)}),
-            changes=FrozenDict({k: _between_kernels(r) for k, r in runs.items() if isinstance(k, ChangeKey)}),
+            kernels=FrozenDict({k: kernel_time(r) for k, r in runs.items() if isinstance(k, KernelKey)}),
+            changes=FrozenDict({k: between_kernels(r) for k, r in runs.items() if isinstance(k, ChangeKey)}),
         )
 
     def _run(
@@ -104,7 +104,7 @@ def _feed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return feed
 
 
-def _kernel_time(runs: list[KernelRun]) -> Measurement:
+def kernel_time(runs: list[KernelRun]) -> Measurement:
     """Everything but what brings tensors in and out of the kernel's layout and type."""
     own = [run.times_ms for run in runs if run.op not in _AROUND]
     if not own:
@@ -112,7 +112,7 @@ def _kernel_time(runs: list[KernelRun]) -> Measurement:
     return _measurement(np.sum(np.asarray(own), axis=0))
 
 
-def _between_kernels(runs: list[KernelRun]) -> Measurement:
+def between_kernels(runs: list[KernelRun]) -> Measurement:
     """What ran between the two kernels of a change."""
     first, second = (
         next(i for i, r in enumerate(runs) if r.name.startswith(f"kernel{k}") and _is_kernel(r))

@@ -80,7 +80,8 @@ class LatencyPredictor:
 
 def fit_predictor(profile: HardwareProfile) -> LatencyPredictor:
     """A predictor taught by every measured row of `profile`; kinds with fewer than 12 rows are left out."""
-    rows: Mapping[KernelKey | ChangeKey, Measurement] = {**profile.kernels, **profile.changes}
+    rows: dict[KernelKey | ChangeKey, Measurement] = dict(profile.kernels.items())
+    rows.update(profile.changes)
     by_kind: dict[str, list[KernelKey | ChangeKey]] = {}
     for key in rows:
         by_kind.setdefault(kind_of(key), []).append(key)

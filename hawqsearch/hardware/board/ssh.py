@@ -28,7 +28,7 @@ from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board.measure_onnx import MARKER
 from hawqsearch.hardware.board.samples import Samples
 from hawqsearch.hardware.micro import change_model, kernel_model
-from hawqsearch.hardware.ort import _between_kernels, _kernel_time
+from hawqsearch.hardware.ort import between_kernels, kernel_time
 
 __all__ = ["SshBackend"]
 
@@ -157,9 +157,9 @@ class SshBackend:
         for name, key in keys.items():
             runs = samples.runs(name)
             if runs and isinstance(key, KernelKey):
-                kernels[key] = _kernel_time(runs, self.burst)
+                kernels[key] = kernel_time(runs)
             elif runs and isinstance(key, ChangeKey):
-                changes[key] = _between_kernels(runs, self.burst)
+                changes[key] = between_kernels(runs)
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         return HardwareProfile(
             target=target.name, rig=rig, date=today, kernels=FrozenDict(kernels), changes=FrozenDict(changes)
