@@ -100,8 +100,11 @@ def test_compare(prints: Print, shared: list[object], tmp_path: Path) -> None:
     assert all(row["measured"]["latency_ms"] is None for row in rows.values())
 
 
-def test_compare_on_this_machine(prints: Print, shared: list[object], tmp_path: Path) -> None:
-    name, run = x86(), tmp_path / "run"
+def test_compare_on_this_machine(
+    prints: Print, shared: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, run = x86(), Path("run")
+    monkeypatch.chdir(tmp_path)
     prints("search", "--target", "generic", "--budget", "30% size", *shared, "--out", run, "--json")
     words = prints("compare", run / "config.json", "--target", name, *shared)
     assert str(run / "config.json") in words
