@@ -17,6 +17,7 @@ from hawqsearch.core.design import all_float, all_int8
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.outcome import Candidate, Evaluation, Latency, Outcome
 from hawqsearch.core.precision import Precision
+from hawqsearch.core.problem import SearchProblem
 from hawqsearch.core.result import SearchStrategy
 from hawqsearch.core.sensitivity import Score, SensitivityTable
 from hawqsearch.core.space import SearchSpace
@@ -127,15 +128,7 @@ class _Run:
         self.device = self._open_device()
         self._check_feasible()
         self.sensitivity = pipeline.analyze(self.network, self.analyzer, context=self.context)
-        end = closed_loop.close_loop(
-            self.network,
-            self.sensitivity,
-            self.budget,
-            self.strategy,
-            self.device,
-            interactions=self.options.interactions,
-            on_met=lambda end: self._keep(self._outcome(end, "running", end.config, "solver", ())),
-        )
+        end = self._solve(self.sensitivity)
         candidates = self._judged(
             closed_loop.candidates(self.network, self.budget, end, self._others(end), self.device)
         )
@@ -163,18 +156,41 @@ class _Run:
 
     def _check_feasible(self) -> None:
         """Before the long work: raise `InfeasibleError` where the limits cannot be met at any score."""
+        problem = self._problem_without_scores()
+        try:
+            self.strategy.search(problem)
+        except InfeasibleError as error:
+            self._nearest(problem, error)
+
+    def _solve(self, sensitivity: SensitivityTable) -> LoopEnd:
+        """The loop's end; where no answer was predicted to fit, the cheapest, if it fits when measured."""
+        try:
+            return closed_loop.close_loop(
+                self.network,
+                sensitivity,
+                self.budget,
+                self.strategy,
+                self.device,
+                interactions=self.options.interactions,
+                on_met=lambda end: self._keep(self._outcome(end, "running", end.config, "solver", ())),
+            )
+        except InfeasibleError as error:
+            problem = self._problem_without_scores()
+            config = self._nearest(problem, error)
+            return closed_loop.settled(self.network, sensitivity, self.device, config, problem.limits)
+
+    def _problem_without_scores(self) -> SearchProblem:
         limits = closed_loop.budget_limits(
             self.network, self.budget, self.device.fp32_ms if self.device else None
         )
         latency = self.device.latency if self.device else None
-        problem = pipeline.allocate(self.network, pipeline.no_scores(self.network), latency, limits)
-        try:
-            self.strategy.search(problem)
-        except InfeasibleError as error:
-            self._report_nearest(problem, error)
+        return pipeline.allocate(self.network, pipeline.no_scores(self.network), latency, limits)
 
-    def _report_nearest(self, problem: Any, error: InfeasibleError) -> None:
-        """Measure the least that can be had of every bounded quantity, and say so; unless it meets the budget."""
+    def _nearest(self, problem: SearchProblem, error: InfeasibleError) -> FrozenDict[str, str]:
+        """The cheapest configuration, if it meets the budget when measured.
+
+        Raises `InfeasibleError` with the least that can be had of every bounded quantity where none does.
+        """
         limits = problem.limits
         nearest, shown = {}, None
         free = replace(problem, limits=FrozenDict())
@@ -184,7 +200,7 @@ class _Run:
                 self.device.time([config], title="the nearest, whole")
             measured = self.device.measured[config] if self.device else None
             if not closed_loop.meets(self.network, self.budget, limits, config, measured):
-                return
+                return config
             cost = free.cost({**config, "input": "fp32", "output": "fp32"})
             known = {"size_bytes": closed_loop.size_bytes(self.network, config)}
             if measured is not None and measured.latency_ms is not None:

@@ -38,6 +38,7 @@ __all__ = [
     "close_loop",
     "float_size_bytes",
     "meets",
+    "settled",
     "size_bytes",
     "without_ends",
 ]
@@ -240,6 +241,22 @@ def close_loop(
             f"no answer within {budget} met it when measured, in {_SOLVES} tries; raise the budget by 2 %"
         )
     return min(met.values(), key=lambda end: end.result.score)
+
+
+def settled(
+    network: Network,
+    sensitivity: SensitivityTable,
+    device: Device | None,
+    config: Config,
+    limits: FrozenDict[str, float],
+) -> LoopEnd:
+    """The end of a loop at `config`, which meets the limits although it was predicted not to: nothing is proven."""
+    latency = device.latency if device else None
+    problem = pipeline.allocate(network, sensitivity, latency, {})
+    whole = {**config, INPUT: "fp32", OUTPUT: "fp32"}
+    return LoopEnd(
+        problem=problem, result=SearchResult.of(problem, whole, strategy="cheapest"), limits=limits
+    )
 
 
 def _is_tight(budget: Budget, limits: Mapping[str, float], latency: Latency) -> bool:

@@ -47,7 +47,7 @@ def _candidate_row(candidate: Candidate) -> list[str]:
 def verdict_lines(outcome: Outcome) -> list[str]:
     """The verdict in words."""
     gap = "-" if outcome.result is None else number(outcome.result.gap, 2)
-    lines = [f"{outcome.status}, gap {gap}; returned by {outcome.chosen_by}"]
+    lines = [f"solver's answer: {outcome.status}, gap {gap}", f"returned: {outcome.chosen_by}"]
     lines.append(f"budget {outcome.budget}: {_met(outcome)}")
     metric = outcome.metric
     if metric is not None:
@@ -73,8 +73,8 @@ def _interval(latency: Latency) -> str:
     if latency.latency_ms is None:
         return "-"
     if latency.low_ms is None or latency.high_ms is None:
-        return f"{latency.latency_ms:.3f}"
-    return f"{latency.latency_ms:.3f} ms, 95 % interval {latency.low_ms:.3f} to {latency.high_ms:.3f}"
+        return f"{latency.latency_ms:.4g} ms"
+    return f"{latency.latency_ms:.4g} ms, 95 % interval {latency.low_ms:.4g} to {latency.high_ms:.4g}"
 
 
 def _latency_row(outcome: Outcome) -> list[str]:

@@ -34,8 +34,12 @@ def choose(
         pick = min(cheaper, key=lambda c: costs[c.name][first])
         return pick, f"cheaper within the noise: {pick.name} instead of {best.name}"
     if best is candidates[0]:
-        return best, f"solver: {best.name} has the least loss of {len(candidates)} candidates"
-    return best, f"baseline: {best.name} has the least loss of {len(candidates)} candidates"
+        return best, f"solver: {best.name} has the least loss of {_candidates(len(candidates))}"
+    return best, f"baseline: {best.name} has the least loss of {_candidates(len(candidates))}"
+
+
+def _candidates(n: int) -> str:
+    return "1 candidate" if n == 1 else f"{n} candidates"
 
 
 def _dominates(a: Mapping[str, float], b: Mapping[str, float]) -> bool:

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from hawqsearch import pipeline
+from hawqsearch import closed_loop, pipeline
 from hawqsearch.cache import Cache
 from hawqsearch.cli.app import main
 from hawqsearch.core import files
 from hawqsearch.core.bitconfig_file import read_bitconfig, scales_beside
+from hawqsearch.errors import InfeasibleError
 from hawqsearch.hardware import targets
 from hawqsearch.testing import tiny
 
@@ -226,6 +227,19 @@ def test_a_budget_that_nothing_meets(run: Run, options: list[object], tmp_path: 
     assert ended.document["status"] == "INFEASIBLE"
     assert ended.document["nearest"]["size_bytes"] > 1
     assert json.loads((tmp_path / "run" / "run.json").read_text())["outcome"]["nearest"]
+
+
+def test_what_was_predicted_not_to_fit_but_fits(
+    run: Run, options: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing_fits(*_: object, **__: object) -> None:
+        raise InfeasibleError("nothing is predicted to fit")
+
+    monkeypatch.setattr(closed_loop, "close_loop", nothing_fits)
+    ended = run(*SEARCH, *options)
+    assert (ended.code, ended.lines) == (0, [])
+    assert ended.document["status"] == "FEASIBLE"
+    assert ended.document["size_bytes"] <= ended.document["limits"]["size_bytes"]
 
 
 def test_a_run_folder_holds_the_product(run: Run, options: list[object], tmp_path: Path) -> None:
