@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hawqsearch.cli import options
-from hawqsearch.cli.output import Bars, number, print_json, print_table
+from hawqsearch.cli.compare_report import document_of, print_rows
+from hawqsearch.cli.output import Bars, print_json
 from hawqsearch.core.bitconfig_file import read_bitconfig
 from hawqsearch.core.precision import Precision
 from hawqsearch.core.space import SearchSpace
@@ -19,9 +20,7 @@ from hawqsearch.spaces import DEFAULT, find_space
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hawqsearch.comparison import Compared
     from hawqsearch.core.bitconfig import BitConfig
-    from hawqsearch.spaces import SpaceFile
 
 __all__ = ["run"]
 
@@ -61,48 +60,12 @@ def run(
     )
     rows = compare(network, named, threads=threads, context=context)
     if as_json:
-        print_json(_document(rows, file, target))
+        print_json(document_of(rows, file, target))
     else:
-        _print(rows, file)
+        print_rows(rows, file)
 
 
 def _space(configs: Mapping[str, BitConfig]) -> SearchSpace:
     """Every precision that a row has, fp32 and w8a8 among them."""
     names = dict.fromkeys(layer.precision for c in configs.values() for layer in c.layers.values())
     return SearchSpace(precisions=tuple(map(Precision.parse, {"fp32": None, "w8a8": None} | names)))
-
-
-def _document(rows: list[Compared], file: SpaceFile, target: str) -> dict[str, Any]:
-    metric = {"name": file.metric, "unit": "fraction", "split": "second half of search", "n": rows[0].n}
-    return {
-        "schema_version": 1,
-        "space": file.name,
-        "target": target,
-        "metric": metric,
-        "configurations": {row.name: row.as_json() for row in rows},
-    }
-
-
-def _print(rows: list[Compared], file: SpaceFile) -> None:
-    times = ["measured, ms", "95 % interval", "of fp32's"]
-    origin = rows[0].latency.origin or "no device: nothing was timed"
-    print_table(
-        ["configuration", *times, f"{file.metric}, %", "loss, nats", "loss above fp32's", "size, bytes"],
-        [_cells(row) for row in rows],
-        title=f"{rows[0].n} examples of the search split's second half; {origin}",
-    )
-
-
-def _cells(row: Compared) -> list[str]:
-    latency = row.latency
-    known = latency.low_ms is not None and latency.high_ms is not None
-    return [
-        row.name,
-        number(latency.latency_ms, 4),
-        f"{latency.low_ms:.4g} to {latency.high_ms:.4g}" if known else "-",
-        number(latency.ratio, 3),
-        f"{100 * row.accuracy.value:.2f} ± {100 * row.accuracy.stderr:.2f}",
-        f"{row.loss.value:.4g} ± {row.loss.stderr:.1g}",
-        f"{row.versus_fp32.value:+.2g} ± {row.versus_fp32.stderr:.1g}",
-        number(row.size_bytes, 9),
-    ]
