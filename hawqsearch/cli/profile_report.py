@@ -42,8 +42,8 @@ def csv_of(rows: list[dict[str, Any]]) -> str:
 
 
 def print_rows(what: str, rows: list[dict[str, Any]], title: str) -> None:
-    """A table of rows; `what` names their signatures."""
-    columns = [what, "precision", "median, ms", "quartiles, ms", "n"]
+    """A table of rows; `what` names their signatures. `median_ms` is the mean of the middle half of the runs."""
+    columns = [what, "precision", "middle half, ms", "quartiles, ms", "n"]
     cells = [
         [
             r["signature"],
