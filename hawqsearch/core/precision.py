@@ -12,9 +12,12 @@ from hawqsearch.errors import InputError, UnknownNameError
 __all__ = ["FP32", "Format", "Precision"]
 
 _BITS: Final = MappingProxyType(
-    {"fp32": 32, "fp16": 16, "bf16": 16, "int16": 16} | {f"int{b}": b for b in range(2, 9)}
+    {"fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16, "fp8e4m3": 8, "int16": 16}
+    | {f"int{b}": b for b in range(2, 9)}
 )
 _NAME: Final = re.compile(r"w(?P<weight>[2-8])a(?:(?P<static>8)|(?P<dynamic>8d)|(?P<wide>i16)|(?P<none>16))")
+_WHOLE: Final = ("fp32", "tf32", "fp16", "bf16", "fp8e4m3")
+"""Formats that weights and inputs share; `tf32` is stored as fp32 and multiplied with 10 bits of mantissa."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,7 +41,7 @@ class Format:
     @property
     def is_float(self) -> bool:
         """Whether values are stored as they are, without a scale."""
-        return not self.name.startswith("int")
+        return self.name in _WHOLE and self.bits > 8
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,7 +49,8 @@ class Precision:
     """Weight format x format of the layer's *input*; `parse` is the inverse of `str`.
 
     `w8a8` has static int8 inputs, `w8a8d` dynamic ones, `w4a16` quantizes weights only (inputs
-    stay in the runtime's float), `w8ai16` has 16-bit integer inputs, `fp32` quantizes nothing.
+    stay in the runtime's float), `w8ai16` has 16-bit integer inputs, `fp32` quantizes nothing;
+    `tf32`, `fp16`, `bf16` and `fp8e4m3` name the format of weights and inputs alike.
     """
 
     weight: Format
@@ -54,13 +58,13 @@ class Precision:
     dynamic: bool = False
 
     def __post_init__(self) -> None:
-        if self.weight.is_float and self.activation != self.weight:
+        if self.weight.name in _WHOLE and self.activation != self.weight:
             raise InputError(f"float weights go with float activations only, got {self!r}")
         if self.dynamic and self.activation.name != "int8":
             raise InputError(f"only int8 activations can be dynamic, got {self.activation}")
 
     def __str__(self) -> str:
-        if self.weight.is_float:
+        if self.weight.name in _WHOLE:
             return self.weight.name
         suffix = {"int8": "8d" if self.dynamic else "8", "int16": "i16", "fp32": "16"}[self.activation.name]
         return f"w{self.weight.bits}a{suffix}"
@@ -68,8 +72,8 @@ class Precision:
     @classmethod
     def parse(cls, text: str) -> Precision:
         """The precision that `text` names; raises `UnknownNameError` with the nearest otherwise."""
-        if text == "fp32":
-            return FP32
+        if text in _WHOLE:
+            return cls(Format(text), Format(text))
         match = _NAME.fullmatch(text)
         if match is None:
             raise UnknownNameError("precision", text, _names())

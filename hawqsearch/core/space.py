@@ -75,4 +75,4 @@ class SearchSpace:
 
 
 def _exists(node: NodeSpec, precision: Precision, target: Target) -> bool:
-    return precision.is_float or target.kernel(node.op, str(precision)) is not None
+    return precision == FP32 or target.kernel(node.op, str(precision)) is not None
