@@ -29,6 +29,7 @@ from hawqsearch.cli.output import Bars
 from hawqsearch.core.budget import Budget
 from hawqsearch.core.design import all_float, all_int8, random_mixed
 from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.device import TimedDevice
 from hawqsearch.hardware.ort import OrtBackend
 from hawqsearch.hardware.targets import find_target
 from hawqsearch.pipeline import Context, Network
@@ -71,39 +72,39 @@ def study(space: str, target: str, n_random: int, context: Context) -> list[dict
     )
     rig = pipeline.local_rig(network.target, threads=1, batch=1)
     hardware = pipeline.profile(network, rig, OrtBackend(), context=context)
-    device = closed_loop.Device.open(network, rig, hardware, context)
+    device = TimedDevice.open(network, rig, hardware, context)
     rows = random_rows(network, device, n_random)
     table = pipeline.analyze(network, KlAnalyzer(), context=context)
     least = device.ratios[all_int8(network.spec, network.target)]
     for share in np.linspace(least, 1.0, _BUDGETS + 2)[1:-1]:
-        fresh = closed_loop.Device.open(network, rig, hardware, context)
-        before = set(fresh.measured)
+        fresh = TimedDevice.open(network, rig, hardware, context)
+        before = set(fresh.timed)
         budget = Budget.parse(f"{100 * share:.2f}%")
         end = closed_loop.close_loop(network, table, budget, IlpSearch(runner_up=False), fresh)
-        for config in [c for c in fresh.measured if c not in before]:
+        for config in [c for c in fresh.timed if c not in before]:
             rows.append(row(network, fresh, config, "solved", budget=str(budget)))
         rows[-1] |= timed_again(network, end.config, share)
     return [{"space": space, **r} for r in rows]
 
 
-def random_rows(network: Network, device: closed_loop.Device, n: int) -> list[dict[str, Any]]:
+def random_rows(network: Network, device: TimedDevice, n: int) -> list[dict[str, Any]]:
     """Random mixed configurations of another seed than the design's; none of them is fitted on."""
     configs = random_mixed(network.spec, network.target, network.allowed.precisions, n=n, seed=12345)
     design = dict(device.ratios)
     rows = []
     for start in range(0, n, _BATCHES):
         device.ratios = dict(design)
-        device.time(configs[start : start + _BATCHES], title=f"random {start}")
+        device.look(configs[start : start + _BATCHES], title=f"random {start}")
         rows += [row(network, device, c, "random") for c in configs[start : start + _BATCHES]]
     device.ratios = design
     return rows
 
 
 def row(
-    network: Network, device: closed_loop.Device, config: FrozenDict[str, str], kind: str, budget: str = ""
+    network: Network, device: TimedDevice, config: FrozenDict[str, str], kind: str, budget: str = ""
 ) -> dict[str, Any]:
     """Predicted, the plain sum of parts, and measured, as shares of fp32 in the same run."""
-    measured = device.measured[config]
+    measured = device.timed[config]
     assert measured.latency_ms is not None
     plain = pipeline.correct(network, device.hardware, {}, 1.0)
     total = plain.predict_ms(network.spec, network.target, config)

@@ -23,14 +23,17 @@ from hawqsearch.core.sensitivity import Score, SensitivityTable
 from hawqsearch.core.space import SearchSpace
 from hawqsearch.core.target import Target
 from hawqsearch.core.verdict import choose
+from hawqsearch.device import ModelledDevice, TimedDevice
 from hawqsearch.errors import InfeasibleError, InterruptedRunError
 from hawqsearch.pipeline import Context, Network
+from hawqsearch.runtime.session import runtime_version
 
 if TYPE_CHECKING:
     import torch
 
-    from hawqsearch.closed_loop import Device, LoopEnd
+    from hawqsearch.closed_loop import LoopEnd
     from hawqsearch.core.protocols import MeasureBackend, SensitivityAnalyzer
+    from hawqsearch.device import Device
     from hawqsearch.run_folder import RunFolder
 
 __all__ = ["Options", "search"]
@@ -147,12 +150,14 @@ class _Run:
     def _open_device(self) -> Device | None:
         if self.network.target.runtime is None:
             return None
+        if self.network.target.device == "tables":
+            return ModelledDevice.open(self.network)
         from hawqsearch.hardware.ort import OrtBackend
 
         rig = pipeline.local_rig(self.network.target, threads=self.options.threads, batch=self.options.batch)
         backend = self.options.backend or OrtBackend()
         hardware = pipeline.profile(self.network, rig, backend, context=self.context)
-        return closed_loop.Device.open(self.network, rig, hardware, self.context)
+        return TimedDevice.open(self.network, rig, hardware, self.context)
 
     def _check_feasible(self) -> None:
         """Before the long work: raise `InfeasibleError` where the limits cannot be met at any score."""
@@ -196,15 +201,13 @@ class _Run:
         free = replace(problem, limits=FrozenDict())
         for quantity in limits:
             config = closed_loop.cheapest(free, quantity, self.strategy)
-            if self.device is not None and config not in self.device.measured:
-                self.device.time([config], title="the nearest, whole")
-            measured = self.device.measured[config] if self.device else None
-            if not closed_loop.meets(self.network, self.budget, limits, config, measured):
+            seen = self._seen(config, title="the nearest, whole")
+            if not closed_loop.meets(self.network, self.budget, limits, config, seen):
                 return config
             cost = free.cost({**config, "input": "fp32", "output": "fp32"})
             known = {"size_bytes": closed_loop.size_bytes(self.network, config)}
-            if measured is not None and measured.latency_ms is not None:
-                known["latency_ms"] = measured.latency_ms
+            if seen.latency_ms is not None:
+                known["latency_ms"] = seen.latency_ms
             nearest[quantity] = float(known.get(quantity) or cost.get(quantity) or 0.0)
             shown = shown or config
         told = ", ".join(f"{q} {v:.4g} (limit {limits[q]:.4g})" for q, v in nearest.items())
@@ -250,7 +253,7 @@ class _Run:
         costs = {}
         for c in candidates:
             total = end.problem.cost({**c.config, "input": "fp32", "output": "fp32"})
-            known = {"latency_ms": c.measured.latency_ms if c.measured else None, "size_bytes": c.size_bytes}
+            known = {"latency_ms": self._seen(c.config).latency_ms, "size_bytes": c.size_bytes}
             costs[c.name] = {q: float(known.get(q) or total.get(q) or 0.0) for q in end.limits}
         return choose([c for c in candidates if c.meets], costs)
 
@@ -268,7 +271,7 @@ class _Run:
             name=self.options.metric,
             n=len(test),
             n_groups=len(set(test.groups.tolist())),
-            runtime=self.device.rig.runtime if self.device else "simulation",
+            runtime=runtime_version() if self.network.target.runtime else "simulation",
             **scores,
         )
 
@@ -295,17 +298,15 @@ class _Run:
             target=network.target.name,
             budget=str(self.budget),
             limits=found_limits,
-            origin=device.hardware.origin
-            if device
-            else "predicted: no device, sizes and bit-operations are counted",
+            origin=device.origin if device else "predicted: no device, sizes and bit-operations are counted",
             result=result,
             config=config,
             layers=FrozenDict({n.name: config[n.name] for n in spec.layers}),
             chosen_by=chosen_by,
-            predicted=self._predicted(config),
-            measured=self._measured(config),
-            fp32=self._measured(all_float(spec)),
-            int8=self._measured(all_int8(spec, network.target)),
+            predicted=device.predicted(config) if device else Latency(),
+            measured=device.measured(config) if device else Latency(),
+            fp32=self._seen(all_float(spec)),
+            int8=self._seen(all_int8(spec, network.target)),
             metric=metric,
             size_bytes=closed_loop.size_bytes(network, config),
             fp32_size_bytes=closed_loop.float_size_bytes(network),
@@ -319,16 +320,11 @@ class _Run:
             nearest=None if nearest is None else FrozenDict(nearest),
         )
 
-    def _predicted(self, config: FrozenDict[str, str]) -> Latency:
-        if self.device is None or config not in self.device.predicted_ms:
+    def _seen(self, config: FrozenDict[str, str], *, title: str = "whole networks") -> Latency:
+        if self.device is None:
             return Latency()
-        return Latency(
-            latency_ms=self.device.predicted_ms[config],
-            origin=f"predicted: parts measured alone, corrected by whole networks; {self.device.rig}",
-        )
-
-    def _measured(self, config: FrozenDict[str, str]) -> Latency:
-        return self.device.measured.get(config, Latency()) if self.device else Latency()
+        self.device.look([config], title=title)
+        return self.device.seen(config)
 
     def _keep(self, outcome: Outcome) -> None:
         self.best = outcome

@@ -30,12 +30,12 @@ def default_folder() -> Path:
     return platformdirs.user_cache_path("hawqsearch")
 
 
-def code_version(*packages: str) -> str:
-    """Hash of the sources of some of our packages: what was computed by other code is computed again."""
+def code_version(*parts: str) -> str:
+    """Hash of some of our sources, packages or single files: what other code computed is computed again."""
     root = Path(__file__).parent
     digest = hashlib.sha256()
-    for package in packages:
-        for path in sorted((root / package).glob("*.py")):
+    for part in parts:
+        for path in sorted([root / part] if part.endswith(".py") else (root / part).glob("*.py")):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -6,16 +6,15 @@ Imports no stage: everything goes through `pipeline`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hawqsearch import pipeline
 from hawqsearch.core.allocation import configuration_bops
 from hawqsearch.core.budget import Budget
 from hawqsearch.core.cost import Cost
-from hawqsearch.core.design import all_float, all_int8
+from hawqsearch.core.design import all_float
 from hawqsearch.core.frozen import FrozenDict
-from hawqsearch.core.latency import LatencyModel
 from hawqsearch.core.model import INPUT, OUTPUT
 from hawqsearch.core.outcome import Candidate, Latency
 from hawqsearch.core.problem import SearchProblem
@@ -24,14 +23,11 @@ from hawqsearch.core.sensitivity import SensitivityTable
 from hawqsearch.errors import InfeasibleError
 
 if TYPE_CHECKING:
-    from hawqsearch.core.hardware import HardwareProfile, Rig
-    from hawqsearch.core.timing import Timing
-    from hawqsearch.pipeline import Context, Network
+    from hawqsearch.device import Device
+    from hawqsearch.pipeline import Network
 
 __all__ = [
-    "Device",
     "LoopEnd",
-    "as_latency",
     "budget_limits",
     "candidates",
     "cheapest",
@@ -47,76 +43,9 @@ Config = FrozenDict[str, str]
 
 _SOLVES: Final = 6
 """Most configurations of the solver that are timed before the best that met the budget is taken."""
-_TIMING_ROUNDS: Final = 25
 _TIGHT: Final = 0.03
 _FIRST_MARGIN: Final = 0.005
 """Share of the latency limit that the first solve leaves free: about half the interval of a measured median."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Device:
-    """A target's machine during one run: what was measured on it so far, and the model fitted to that.
-
-    Args:
-        ratios: configuration -> latency as a share of fp32's in the same run.
-        fp32_ms: fp32's latency, the reference of the ratios.
-        measured, predicted_ms: of whole configurations; predicted before they were timed.
-    """
-
-    network: Network
-    rig: Rig
-    hardware: HardwareProfile
-    context: Context
-    ratios: dict[Config, float]
-    fp32_ms: float
-    measured: dict[Config, Latency] = field(default_factory=dict)
-    predicted_ms: dict[Config, float] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, network: Network, rig: Rig, hardware: HardwareProfile, context: Context) -> Device:
-        """The device with fp32 and all-int8 timed, and the design that the correction is fitted on."""
-        device = cls(
-            network=network,
-            rig=rig,
-            hardware=hardware,
-            context=context,
-            ratios=dict(pipeline.design(network, rig, context=context)),
-            fp32_ms=1.0,
-        )
-        device.time([all_int8(network.spec, network.target)], title="fp32 and int8")
-        return device
-
-    @property
-    def latency(self) -> LatencyModel:
-        """The profile with its correction, fitted on all that was timed."""
-        return pipeline.correct(self.network, self.hardware, self.ratios, self.fp32_ms)
-
-    def time(self, configs: Iterable[Config], *, title: str) -> None:
-        """Time whole configurations, interleaved with fp32, and remember what was predicted before: by the
-        profile without them, at the clock of this run."""
-        named = {f"config{k}": config for k, config in enumerate(configs)}
-        timings = pipeline.time_whole(
-            self.network, self.rig, named, rounds=_TIMING_ROUNDS, context=self.context, title=title
-        )
-        self.fp32_ms = timings["fp32"].latency_ms.median
-        model = self.latency  # knows nothing of these configurations yet
-        for name, config in {**named, "fp32": all_float(self.network.spec)}.items():
-            predicted = model.predict_ms(self.network.spec, self.network.target, config)
-            self.predicted_ms.setdefault(config, predicted)
-            self.ratios[config] = timings[name].ratio.median
-            self.measured[config] = as_latency(timings[name], self.rig)
-
-
-def as_latency(timing: Timing, rig: Rig) -> Latency:
-    """What was timed on `rig`, as outcomes tell it."""
-    return Latency(
-        latency_ms=timing.latency_ms.median,
-        low_ms=timing.latency_ms.low,
-        high_ms=timing.latency_ms.high,
-        ratio=timing.ratio.median,
-        ratio_high=timing.ratio.high,
-        origin=f"measured: {rig}",
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +136,7 @@ def close_loop(
     wider margin, until an answer comes up again that has been found to meet the budget, or the best of those
     that met it. Raises `InfeasibleError` where none did.
     """
-    margins: dict[str, float] = {"latency_ms": _FIRST_MARGIN}
+    margins = {"latency_ms": _FIRST_MARGIN if device is not None and device.is_timed else 0.0}
     met: dict[Config, LoopEnd] = {}
     for _ in range(_SOLVES):
         limits = budget_limits(network, budget, device.fp32_ms if device else None)
@@ -222,17 +151,13 @@ def close_loop(
             raise
         if end.config in met:
             return end
-        if device is not None and end.config not in device.measured:
-            device.time([end.config], title="the answer, whole")
-        missed = meets(network, budget, limits, end.config, device.measured[end.config] if device else None)
+        seen = _look(device, [end.config], title="the answer, whole")
+        missed = meets(network, budget, limits, end.config, seen.get(end.config))
         if not missed:
             met[end.config] = end
             on_met(end)
-            if (
-                device is None
-                or "latency_ms" not in limits
-                or _is_tight(budget, limits, device.measured[end.config])
-            ):
+            timed = device is not None and device.is_timed and "latency_ms" in limits
+            if not timed or _is_tight(budget, limits, seen[end.config]):
                 return end
         for quantity, excess in missed.items():
             margins[quantity] = margins.get(quantity, 0.0) + max(excess, 0.002)
@@ -285,26 +210,40 @@ def candidates(
         plain = without_ends(config)
         if plain not in named.values():
             named[name] = plain
-    if device is not None:
-        todo = [c for c in named.values() if c not in device.measured]
-        if todo:
-            device.time(todo, title="baselines, whole")
-    return tuple(_candidate(network, budget, end, name, config, device) for name, config in named.items())
+    seen = _look(device, named.values(), title="baselines, whole")
+    return tuple(
+        _candidate(network, budget, end, name, config, device, seen.get(config))
+        for name, config in named.items()
+    )
+
+
+def _look(device: Device | None, configs: Iterable[Config], *, title: str) -> dict[Config, Latency]:
+    """Configuration -> the latency to judge it by; empty where there is no device."""
+    if device is None:
+        return {}
+    known = list(configs)
+    device.look(known, title=title)
+    return {config: device.seen(config) for config in known}
 
 
 def _candidate(
-    network: Network, budget: Budget, end: LoopEnd, name: str, config: Config, device: Device | None
+    network: Network,
+    budget: Budget,
+    end: LoopEnd,
+    name: str,
+    config: Config,
+    device: Device | None,
+    seen: Latency | None,
 ) -> Candidate:
     ends = {INPUT: "fp32", OUTPUT: "fp32"}
-    measured = device.measured[config] if device else None
     return Candidate(
         name=name,
         config=config,
         score=end.problem.score({**config, **ends}),
-        predicted_ms=device.predicted_ms.get(config) if device else None,
-        measured=measured,
+        predicted_ms=device.predicted(config).latency_ms if device else None,
+        measured=device.measured(config) if device and device.is_timed else None,
         size_bytes=size_bytes(network, config),
-        meets=not meets(network, budget, end.limits, config, measured),
+        meets=not meets(network, budget, end.limits, config, seen),
     )
 
 

@@ -11,6 +11,7 @@ from hawqsearch.core.design import all_float, all_int8
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.outcome import Latency
 from hawqsearch.core.sensitivity import Score
+from hawqsearch.device import as_latency
 from hawqsearch.validate.accuracy import paired_difference
 
 if TYPE_CHECKING:
@@ -93,4 +94,4 @@ def _latencies(
     timings = pipeline.time_whole(
         network, rig, asked, rounds=_ROUNDS, context=context, title="whole networks"
     )
-    return {name: closed_loop.as_latency(timing, rig) for name, timing in timings.items()}
+    return {name: as_latency(timing, rig) for name, timing in timings.items()}

@@ -48,7 +48,11 @@ from hawqsearch.export.sizes import file_sizes
 from hawqsearch.graph.onnx_float import float_onnx
 from hawqsearch.graph.threads import one_thread
 from hawqsearch.graph.trace import TracedModel, trace
+from hawqsearch.hardware.arm.cores import parse_core
+from hawqsearch.hardware.arm.memory import working_set
 from hawqsearch.hardware.fit import TimedConfig, fit
+from hawqsearch.hardware.predictor import fit_predictor
+from hawqsearch.hardware.shipped import run_ms, select, shipped_profile, shipped_whole
 from hawqsearch.hardware.targets import cpu_name
 from hawqsearch.quant import calibrated_file
 from hawqsearch.quant.calibrated import CalibratedModel, calibrate
@@ -76,6 +80,7 @@ __all__ = [
     "no_scores",
     "open_network",
     "profile",
+    "shipped",
     "time_whole",
 ]
 
@@ -351,7 +356,7 @@ def profile(network: Network, rig: Rig, backend: MeasureBackend, *, context: Con
     """Times of every distinct kernel and precision change; rows in the cache are not measured again."""
     kernels, changes = _profile_keys(network)
     base = {"rig": asdict(rig), "scheme": asdict(network.target.scheme), "backend": repr(backend)}
-    base["code"] = code_version("hardware", "runtime")
+    base["code"] = code_version("hardware/micro.py", "hardware/ort.py", "runtime")
     keys: list[KernelKey | ChangeKey] = [*kernels, *changes]
     known = {k: m for k in keys if (m := _known_row(context.cache, base, k)) is not None}
     todo = [k for k in keys if k not in known]
@@ -421,13 +426,38 @@ def correct(
         ratios: configuration -> measured latency as a share of fp32's in the same run.
     """
     parts = parts_alone(network, hardware)
-    ops = {n.name: n.op for n in network.spec.nodes}
-    groups = {term: f"{ops.get(term.name, 'edge')} {term.what}" for term in parts}
     timed = [
         TimedConfig(tuple(terms_of(network.spec, network.target, config)), ratio * fp32_ms)
         for config, ratio in ratios.items()
     ]
-    return fit(parts, groups, timed)
+    return fit(parts, _groups(network, parts), timed)
+
+
+def shipped(network: Network) -> tuple[HardwareProfile, LatencyModel]:
+    """The target's machine as its shipped tables have it, rows that they lack predicted from those they hold.
+
+    The correction is fitted on whole networks that ship with the tables; for a network without any it is the sum
+    of the parts and what every run costs.
+    """
+    core = parse_core(network.target.variant)
+    table = shipped_profile(core, network=working_set(network.spec))
+    kernels, changes = _profile_keys(network)
+    lacking = [k for k in [*kernels, *changes] if k not in table.kernels and k not in table.changes]
+    if lacking:
+        table = fit_predictor(table).fill(table, lacking)
+    hardware = select(table, kernels, changes)
+    parts = parts_alone(network, hardware)
+    timed = [
+        TimedConfig(tuple(terms_of(network.spec, network.target, config)), latency_ms)
+        for config, latency_ms in shipped_whole(core, network.spec, network.target).items()
+    ]
+    return hardware, fit(parts, _groups(network, parts), timed, fixed_ms=run_ms(core))
+
+
+def _groups(network: Network, parts: Mapping[Term, float]) -> dict[Term, str]:
+    """Terms whose corrections go together: kernels of one operator and precision, changes of one direction."""
+    ops = {n.name: n.op for n in network.spec.nodes}
+    return {term: f"{ops.get(term.name, 'edge')} {term.what}" for term in parts}
 
 
 # ---------------------------------------------------------------- tables -> result

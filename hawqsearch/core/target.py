@@ -69,6 +69,7 @@ class Target:
     runtime: str | None
     scheme: Scheme
     kernels: FrozenDict[str, FrozenDict[str, Kernel]]
+    device: str = "local"
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     metered: tuple[str, ...] = ()

@@ -38,7 +38,11 @@ class TimedConfig:
 
 
 def fit(
-    parts: Mapping[Term, float], groups: Mapping[Term, str], timed: Sequence[TimedConfig]
+    parts: Mapping[Term, float],
+    groups: Mapping[Term, str],
+    timed: Sequence[TimedConfig],
+    *,
+    fixed_ms: float = 0.0,
 ) -> LatencyModel:
     """`parts` (ms, measured alone) corrected by `timed`; with none of these, their plain sum.
 
@@ -47,11 +51,11 @@ def fit(
     order = list(parts)
     alone = np.array([parts[t] for t in order])
     if not timed:
-        return LatencyModel(fixed_ms=0.0, terms=FrozenDict(parts), spread=0.25, n_fitted=0)
+        return LatencyModel(fixed_ms=fixed_ms, terms=FrozenDict(parts), spread=0.25, n_fitted=0)
     design = _design(order, timed)
     measured = np.array([t.latency_ms for t in timed])
     prior = _prior_covariance(order, alone, groups, float(measured.max()))
-    mean = np.concatenate([[0.0], alone])
+    mean = np.concatenate([[fixed_ms], alone])
     # (n, n): covariance of what is observed; relative noise
     observed = design @ prior @ design.T + np.diag((_NOISE_SHARE * measured) ** 2)
     residual = measured - design @ mean

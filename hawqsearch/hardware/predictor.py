@@ -81,7 +81,7 @@ class LatencyPredictor:
 def fit_predictor(profile: HardwareProfile) -> LatencyPredictor:
     """A predictor taught by every measured row of `profile`; kinds with fewer than 12 rows are left out."""
     rows: dict[KernelKey | ChangeKey, Measurement] = dict(profile.kernels.items())
-    rows.update(profile.changes)
+    rows.update(profile.changes.items())
     by_kind: dict[str, list[KernelKey | ChangeKey]] = {}
     for key in rows:
         by_kind.setdefault(kind_of(key), []).append(key)

@@ -18,7 +18,7 @@ from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownN
 __all__ = ["check_machine", "cpu_flags", "cpu_name", "find_target", "read_target", "target_names"]
 
 _KEYS: Final = frozenset(
-    {"name", "summary", "runtime", "requires", "excludes", "metered", "scheme", "kernel"}
+    {"name", "summary", "runtime", "device", "requires", "excludes", "metered", "scheme", "kernel"}
 )
 _KERNEL_KEYS: Final = frozenset({"ops", "precisions", "timed_as", "requantizes", "storage_bits", "note"})
 _OPS: Final = WEIGHTED_OPS | JOIN_OPS
@@ -48,6 +48,7 @@ def read_target(path: Path) -> Target:
             runtime=table.get("runtime"),
             scheme=Scheme(**table.get("scheme", {})),
             kernels=_kernels(table["kernel"], path),
+            device=table.get("device", "local"),
             requires=tuple(table.get("requires", ())),
             excludes=tuple(table.get("excludes", ())),
             metered=_metered(table, path),
