@@ -442,7 +442,8 @@ def shipped(network: Network) -> tuple[HardwareProfile, LatencyModel]:
     core = parse_core(network.target.variant)
     table = shipped_profile(core, network=working_set(network.spec))
     kernels, changes = _profile_keys(network)
-    lacking = [k for k in [*kernels, *changes] if k not in table.kernels and k not in table.changes]
+    wanted: list[KernelKey | ChangeKey] = [*kernels, *changes]
+    lacking = [k for k in wanted if k not in table.kernels and k not in table.changes]
     if lacking:
         table = fit_predictor(table).fill(table, lacking)
     hardware = select(table, kernels, changes)

@@ -61,6 +61,8 @@ class Target:
 
     Args:
         kernels: op -> precision name -> `Kernel`.
+        device: `local` where this machine is timed, `tables` where shipped tables stand for the machine.
+        variant: which machine, where the target has several: `cortex-a72@1.5GHz`.
         requires, excludes: processor flags; one of the first must be there, and none of the second.
     """
 
@@ -70,6 +72,7 @@ class Target:
     scheme: Scheme
     kernels: FrozenDict[str, FrozenDict[str, Kernel]]
     device: str = "local"
+    variant: str = ""
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     metered: tuple[str, ...] = ()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,9 +34,14 @@ def target_names() -> tuple[str, ...]:
 
 def find_target(name: str) -> Target:
     """The target of that name; raises `UnknownNameError` with the nearest."""
-    if name not in target_names():
-        raise UnknownNameError("target", name, target_names())
-    return read_target(Path(str(importlib.resources.files("hw_profiles") / name / "target.toml")))
+    plain = re.split("[:@]", name, maxsplit=1)[0]
+    if plain not in target_names():
+        raise UnknownNameError("target", plain, target_names())
+    target = read_target(Path(str(importlib.resources.files("hw_profiles") / plain / "target.toml")))
+    variant = name[len(plain) :].removeprefix(":")
+    if variant and target.device != "tables":
+        raise InputError(f"{plain} has no variants such as {variant!r}; name it alone")
+    return replace(target, name=name, variant=variant)
 
 
 def read_target(path: Path) -> Target:
