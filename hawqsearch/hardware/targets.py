@@ -22,6 +22,7 @@ __all__ = ["check_machine", "cpu_flags", "cpu_name", "find_target", "read_target
 _KEYS: Final = frozenset(
     {"name", "summary", "runtime", "device", "requires", "excludes", "metered", "scheme", "kernel"}
 )
+NATIVE: Final = "native"
 _KERNEL_KEYS: Final = frozenset({"ops", "precisions", "timed_as", "requantizes", "storage_bits", "note"})
 _OPS: Final = WEIGHTED_OPS | JOIN_OPS
 
@@ -33,7 +34,9 @@ def target_names() -> tuple[str, ...]:
 
 
 def find_target(name: str) -> Target:
-    """The target of that name; raises `UnknownNameError` with the nearest."""
+    """The target of that name, `native` for this machine's; raises `UnknownNameError` with the nearest."""
+    if name == NATIVE:
+        return _native()
     plain = re.split("[:@]", name, maxsplit=1)[0]
     if plain not in target_names():
         raise UnknownNameError("target", plain, target_names())
@@ -42,6 +45,19 @@ def find_target(name: str) -> Target:
     if variant and target.device != "tables":
         raise InputError(f"{plain} has no variants such as {variant!r}; name it alone")
     return replace(target, name=name, variant=variant)
+
+
+def _native() -> Target:
+    """The target that describes this machine; raises `InputError` where none does."""
+    flags = cpu_flags()
+    for name in target_names():
+        target = find_target(name)
+        if target.device == "local" and target.requires and _runs(target, flags):
+            return target
+    raise InputError(
+        "no target with measured latency describes this machine: it has none of avx512_vnni, avx_vnni, avx2; "
+        "name a target (`hawqsearch targets`)"
+    )
 
 
 def read_target(path: Path) -> Target:
