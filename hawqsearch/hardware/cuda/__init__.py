@@ -1,0 +1,1 @@
+"""NVIDIA GPUs: kernels of PyTorch on CUDA, timed by the GPU's own clock."""
