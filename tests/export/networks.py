@@ -140,9 +140,9 @@ class Tied(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 6, 1)
-        self.conv = nn.Conv2d(6, 6, 3, padding=1)
-        self.head = nn.Conv2d(6, 4, 1)
+        self.stem = nn.Conv2d(3, 12, 1)
+        self.conv = nn.Conv2d(12, 12, 3, padding=1)
+        self.head = nn.Conv2d(12, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.conv(F.relu(self.stem(x))))

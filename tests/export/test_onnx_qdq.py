@@ -151,6 +151,11 @@ def test_weights_in_the_file_are_those_of_the_simulation() -> None:
                 shape = expected.T.shape if transposed else expected.shape
                 codes = stored if bits == 8 else packing.unpack(stored, bits, shape)
                 assert (codes == (expected.T if transposed else expected)).all()
+                (dequantize,) = [n for n in model.graph.node if n.name == f"{layer.name}.weight_dq"]
+                assert onnx.helper.get_node_attr_value(dequantize, "axis") == (1 if transposed else 0)
+                scale = networks.calibrated(name).weight(layer.name, bits).scale.numpy()
+                assert (arrays[dequantize.input[1]] == scale).all()
+                assert not arrays[dequantize.input[2]].any()
 
 
 def test_the_float_model_is_not_changed() -> None:
