@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Signature
 from hawqsearch.errors import DeviceError, InputError
 
-__all__ = ["change_work", "float_math", "kernel_work"]
+__all__ = ["change_work", "float_math", "kernel_work", "least_capability"]
 
 Work = Callable[[], object]
 
@@ -43,7 +43,7 @@ def kernel_work(key: KernelKey, place: torch.device, capability: tuple[int, int]
         DeviceError: the GPU is older than the kernel.
         InputError: PyTorch has no such kernel on CUDA.
     """
-    needed = _CAPABILITY.get(key.precision, (0, 0))
+    needed = least_capability(key.precision)
     if capability < needed:
         raise DeviceError(
             f"{key.precision} needs a GPU of compute capability {_dotted(needed)}, this one has {_dotted(capability)}; "
@@ -59,6 +59,11 @@ def kernel_work(key: KernelKey, place: torch.device, capability: tuple[int, int]
             f"there are {has}"
         )
     return build(key.signature, place)
+
+
+def least_capability(precision: str) -> tuple[int, int]:
+    """The compute capability that a GPU needs for kernels of that precision."""
+    return _CAPABILITY.get(precision, (0, 0))
 
 
 def change_work(key: ChangeKey, place: torch.device) -> Work:
