@@ -64,7 +64,7 @@ def test_a_drifting_clock_cancels_in_the_ratio(monkeypatch: pytest.MonkeyPatch) 
     rounds = found["int8"].rounds_ms
     assert rounds[-1] > 2 * rounds[0]
     assert found["int8"].ratio.median == pytest.approx(0.75, rel=0.01)
-    assert found["int8"].ratio.relative_half_width < 0.02 < 0.1 < found["int8"].latency_ms.relative_half_width
+    assert found["int8"].ratio.relative_half_width < 0.03 < 0.1 < found["int8"].latency_ms.relative_half_width
 
 
 def test_the_order_is_reversed_every_other_round(monkeypatch: pytest.MonkeyPatch) -> None:
