@@ -10,6 +10,7 @@ from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.model import WEIGHTED_OPS, NodeSpec
 
 __all__ = [
+    "ORIGINS",
     "Change",
     "ChangeKey",
     "HardwareProfile",
@@ -20,7 +21,7 @@ __all__ = [
     "weakest_origin",
 ]
 
-_ORIGINS = ("measured", "simulated", "published", "predicted")
+ORIGINS = ("measured", "simulated", "published", "predicted")
 
 
 class Change(StrEnum):
@@ -137,7 +138,7 @@ class HardwareProfile:
 
 def weakest_origin(words: Iterable[str]) -> str:
     """Of the words measured, simulated, published, predicted: the one that claims least."""
-    return max(words, key=_ORIGINS.index, default="measured")
+    return max(words, key=ORIGINS.index, default="measured")
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -1,0 +1,277 @@
+"""Profiles as CSV: read is the inverse of write, and every way of being wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.hardware import (
+    Change,
+    ChangeKey,
+    HardwareProfile,
+    KernelKey,
+    Measurement,
+    Rig,
+    Signature,
+)
+from hawqsearch.core.profile_diff import difference
+from hawqsearch.core.profile_file import check_rig, expired, merge, read_profile, write_profile
+from hawqsearch.errors import FileFormatError, InputError
+
+RIG = Rig(device='Raspberry Pi 5, "the" board', runtime="onnxruntime 1.31.0", threads=1, batch=1)
+
+sides = st.integers(1, 512)
+shapes = st.lists(sides, min_size=1, max_size=4).map(tuple)
+times = st.floats(0, 1e6, allow_nan=False)
+names = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=30)
+measurements = st.builds(
+    Measurement,
+    median_ms=times,
+    low_ms=times,
+    high_ms=times,
+    n=st.integers(0, 10**6),
+    date=st.dates().map(lambda day: day.isoformat()),
+    origin=st.sampled_from(["measured", "simulated", "published", "predicted"]),
+)
+signatures = st.builds(
+    Signature,
+    op=st.sampled_from(["conv", "linear", "add", "concat", "avg_pool", "max_pool"]),
+    input_shape=shapes,
+    output_shape=shapes,
+    weight_shape=st.just(()) | shapes,
+    stride=st.just(()) | shapes,
+    padding=st.just(()) | st.lists(st.integers(0, 7), min_size=2, max_size=2).map(tuple),
+    dilation=st.just(()) | shapes,
+    groups=sides,
+    activation=st.sampled_from([None, "relu", "relu6"]),
+)
+kernel_keys = st.builds(KernelKey, signatures, st.sampled_from(["fp32", "w8a8", "w4a16", "w8a8d", "bf16"]))
+change_keys = st.builds(ChangeKey, shapes, st.sampled_from(Change))
+rigs = st.builds(Rig, device=names, runtime=names, threads=sides, batch=sides)
+
+
+@st.composite
+def profiles(draw: st.DrawFn, rig: st.SearchStrategy[Rig] = rigs) -> HardwareProfile:
+    kernels = draw(st.dictionaries(kernel_keys, measurements, max_size=4))
+    changes = draw(st.dictionaries(change_keys, measurements, max_size=4, min_size=not kernels))
+    return HardwareProfile(
+        target=draw(names),
+        rig=draw(rig),
+        date=max(m.date for m in (*kernels.values(), *changes.values())),
+        kernels=FrozenDict(kernels),
+        changes=FrozenDict(changes),
+    )
+
+
+def row(median_ms: float = 1.0, date: str = "2026-11-21", spread: float = 0.1) -> Measurement:
+    return Measurement(
+        median_ms=median_ms, low_ms=median_ms - spread, high_ms=median_ms + spread, n=9, date=date
+    )
+
+
+CONV = KernelKey(
+    Signature(
+        op="conv", input_shape=(1, 8, 16, 16), output_shape=(1, 16, 16, 16), weight_shape=(16, 8, 3, 3)
+    ),
+    "w8a8",
+)
+LINEAR = KernelKey(Signature(op="linear", input_shape=(1, 64), output_shape=(1, 32)), "fp32")
+CHANGE = ChangeKey((1, 8, 16, 16), Change.TO_INT8)
+
+
+def profile(rows: dict[KernelKey, Measurement], rig: Rig = RIG) -> HardwareProfile:
+    changes = FrozenDict({CHANGE: row(0.5)})
+    return HardwareProfile(
+        target="arm-neon", rig=rig, date="2026-11-21", kernels=FrozenDict(rows), changes=changes
+    )
+
+
+GOOD = profile({CONV: row(), LINEAR: row(2.0)})
+
+
+# ---------------------------------------------------------------- laws
+
+
+@settings(max_examples=60)
+@given(written=profiles())
+def test_read_is_the_inverse_of_write(
+    tmp_path_factory: pytest.TempPathFactory, written: HardwareProfile
+) -> None:
+    path = tmp_path_factory.mktemp("profile") / "profile.csv"
+    write_profile(path, written)
+    read = read_profile(path)
+    assert read == written
+    assert list(read.kernels) == list(written.kernels)
+
+
+@settings(max_examples=30)
+@given(written=profiles(), data=st.data())
+def test_cut_short_anywhere_it_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, written: HardwareProfile, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("profile") / "profile.csv"
+    write_profile(path, written)
+    content = path.read_bytes()
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(FileFormatError) as caught:
+        read_profile(path)
+    assert "\n" not in str(caught.value).replace(str(path), "")
+
+
+@given(first=profiles(st.just(RIG)), second=profiles(st.just(RIG)))
+def test_merged_it_has_every_row_and_the_newer_of_two(
+    first: HardwareProfile, second: HardwareProfile
+) -> None:
+    second = replace(second, target=first.target)
+    merged = merge(first, second)
+    assert set(merged.kernels) == set(first.kernels) | set(second.kernels)
+    assert set(merged.changes) == set(first.changes) | set(second.changes)
+    for key, found in merged.kernels.items():
+        dates = [p.kernels[key].date for p in (first, second) if key in p.kernels]
+        assert found.date == max(dates)
+    assert merge(first, first) == first
+
+
+# ---------------------------------------------------------------- wrong files
+
+Rows = list[dict[str, str]]
+
+
+def broken(path: Path, change: Callable[[Rows], object]) -> str:
+    """What is said of a good file whose rows were changed."""
+    write_profile(path, GOOD)
+    rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    change(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_text(text.getvalue())
+    with pytest.raises(FileFormatError) as caught:
+        read_profile(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message
+
+
+def everywhere(column: str, value: str) -> Callable[[Rows], object]:
+    return lambda rows: [row.update({column: value}) for row in rows]
+
+
+def first(column: str, value: str) -> Callable[[Rows], object]:
+    return lambda rows: rows[0].update({column: value})
+
+
+def second(column: str, value: str) -> Callable[[Rows], object]:
+    return lambda rows: rows[1].update({column: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (everywhere("schema_version", "2"), "upgrade hawqsearch"),
+        (everywhere("median_sm", "1"), "unknown column 'median_sm'; did you mean median_ms"),
+        (lambda rows: [row.pop("date") for row in rows], "column date 0 times"),
+        (lambda rows: rows.pop(), "2 of its 3 rows; was it cut short?"),
+        (lambda rows: rows.append(rows[0]), "4 of its 3 rows"),
+        (first("median_ms", "-1.0"), "line 2: median_ms is '-1.0': a time is finite and not negative"),
+        (second("quartile3_ms", "nan"), "line 3: quartile3_ms is 'nan'"),
+        (second("quartile1_ms", "inf"), "a time is finite"),
+        (first("median_ms", "fast"), "median_ms is 'fast'"),
+        (first("n", "-3"), "whole number"),
+        (first("n", "9" * 5000), "n is '999"),
+        (first("date", "yesterday"), "date is 'yesterday'"),
+        (second("device", "Raspberry Pi 4"), "a file is of one rig"),
+        (second("runtime", "onnxruntime 9"), "a file is of one rig"),
+        (second("batch", "8"), "a file is of one rig"),
+        (everywhere("threads", "0"), "threads is '0': it must be at least 1"),
+        (first("origin", "guessed"), "unknown origin 'guessed'"),
+        (first("kind", "kernal"), "line 2"),
+        (first("op", "convolution"), "unknown operator 'convolution'"),
+        (first("precision", "w9a9"), "unknown precision"),
+        (first("input", "1x-8"), "a shape is written 1x8x16x16"),
+        (lambda rows: rows[2].update(precision="to_int9"), "unknown change 'to_int9'; did you mean to_int8"),
+        (lambda rows: rows[2].update(kind="chance"), "unknown kind 'chance'; did you mean change"),
+        (lambda rows: rows[2].update(groups="1"), "a change of precision has no groups"),
+        (lambda rows: rows[1].update(rows[0]), "listed twice"),
+    ],
+)
+def test_what_is_wrong_is_said(change: Callable[[Rows], object], says: str, tmp_path: Path) -> None:
+    assert says in broken(tmp_path / "profile.csv", change)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\xff", b"a,b\n1,2\n", b'{"schema": 1}', b"schema_version\n1\n"]
+)
+def test_what_is_no_profile(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "profile.csv"
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"profile\.csv"):
+        read_profile(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        read_profile(tmp_path / "none.csv")
+
+
+def test_nothing_measured_is_not_written(tmp_path: Path) -> None:
+    empty = replace(GOOD, kernels=FrozenDict(), changes=FrozenDict())
+    with pytest.raises(InputError, match="has no rows"):
+        write_profile(tmp_path / "profile.csv", empty)
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- two profiles
+
+
+def test_the_newer_row_wins() -> None:
+    old, new = row(1.0, "2026-01-01"), row(2.0, "2026-02-02")
+    for one, other in ((old, new), (new, old)):
+        assert merge(profile({CONV: one}), profile({CONV: other})).kernels[CONV] == new
+
+
+@pytest.mark.parametrize(
+    ("rig", "says"),
+    [
+        (replace(RIG, device="Raspberry Pi 4"), "another machine.*Raspberry Pi 5.*Raspberry Pi 4"),
+        (replace(RIG, runtime="onnxruntime 1.32.0"), r"version changed.*1\.31\.0.*1\.32\.0"),
+        (replace(RIG, threads=4), "other settings"),
+    ],
+)
+def test_rigs_are_kept_apart(rig: Rig, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        check_rig(GOOD, rig)
+    with pytest.raises(InputError, match=says):
+        merge(GOOD, profile({CONV: row()}, rig))
+
+
+def test_targets_are_kept_apart() -> None:
+    with pytest.raises(InputError, match="do not merge"):
+        merge(GOOD, replace(GOOD, target="x86-vnni"))
+
+
+def test_another_runtime_expires_it() -> None:
+    assert not expired(GOOD, RIG.runtime)
+    assert expired(GOOD, "onnxruntime 1.32.0")
+
+
+def test_the_difference() -> None:
+    other = KernelKey(LINEAR.signature, "w8a8")
+    found = difference(GOOD, profile({CONV: row(1.1), other: row()}))
+    assert [(r.key, r.ratio, r.overlap) for r in found.shared] == [(CONV, 1.1, True), (CHANGE, 1.0, True)]
+    assert (found.only_first, found.only_second) == ((LINEAR,), (other,))
+    assert found.median_ratio == pytest.approx(1.05)
+    apart = difference(profile({CONV: row(1.0)}), profile({CONV: row(3.0)})).shared[0]
+    assert (apart.ratio, apart.overlap) == (3.0, False)
+    nothing = difference(profile({CONV: row(0.0, spread=0.0)}), profile({CONV: row()})).shared[0]
+    assert nothing.ratio is None
