@@ -1,0 +1,167 @@
+"""Makes the tables of `hw_profiles/arm-neon/profiles`: `python -m hawqsearch.arm_tables [--networks digits …]`.
+
+Every kernel, change of precision and whole network is run once per kernel set under qemu (see
+`hawqsearch.hardware.arm`); the port model turns the counts into cycles of each core. Counts are kept in the
+cache, so a second call only models. Imports stages, as `pipeline` does: a network comes from `graph`, its int8
+file from `export`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import onnx
+import torch
+
+from hawqsearch.cache import default_folder
+from hawqsearch.core.design import all_float, all_int8, random_mixed
+from hawqsearch.core.frozen import FrozenDict
+from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Signature
+from hawqsearch.core.model import ModelSpec
+from hawqsearch.core.placement import place
+from hawqsearch.core.precision import Precision
+from hawqsearch.core.space import SearchSpace
+from hawqsearch.core.target import Target
+from hawqsearch.export.onnx_qdq import write_qdq
+from hawqsearch.graph.onnx_float import float_onnx
+from hawqsearch.graph.trace import TracedModel, trace
+from hawqsearch.hardware.arm.cores import TARGET
+from hawqsearch.hardware.arm.ship import Shipment, WholeNetwork, ship
+from hawqsearch.hardware.arm.toolchain import build
+from hawqsearch.hardware.grid import change_grid, kernel_grid
+from hawqsearch.hardware.targets import find_target
+from hawqsearch.quant.ranges import ActivationRange
+from hawqsearch.quant.weights import QuantizedWeight
+from hawqsearch.zoo import digits, mobilenetv2, resnet20, resnet_imagenet
+
+if TYPE_CHECKING:
+    from hawqsearch.quant.calibrated import CalibratedModel
+
+__all__ = ["main"]
+
+_LOG = logging.getLogger("hawqsearch.arm_tables")
+_FOLDER: Final = Path(__file__).parent.parent / "hw_profiles" / TARGET / "profiles"
+_SEED: Final = 0
+_GRID_KERNELS: Final = 330
+_GRID_CHANGES: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A network of the tables: how to make it, one input's shape, and how many mixed configurations are run."""
+
+    make: Callable[[], torch.nn.Module]
+    shape: tuple[int, int, int]
+    mixed: int
+
+
+_NETWORKS: Final = MappingProxyType(
+    {
+        "digits": _Entry(digits.model, (1, digits.CANVAS, digits.CANVAS), 16),
+        "cifar10_resnet20": _Entry(resnet20.model, (3, 32, 32), 16),
+        "mobilenetv2": _Entry(mobilenetv2.model, (3, 224, 224), 10),
+        "resnet18": _Entry(resnet_imagenet.resnet18, (3, 224, 224), 8),
+        "resnet50": _Entry(resnet_imagenet.resnet50, (3, 224, 224), 4),
+    }
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, run what is not in the cache, write the tables."""
+    parser = argparse.ArgumentParser(prog="python -m hawqsearch.arm_tables", description=__doc__)
+    parser.add_argument(
+        "--networks", nargs="*", choices=[*_NETWORKS], default=[*_NETWORKS], help="default: all"
+    )
+    parser.add_argument("--no-grid", action="store_true", help="leave the predictor's shapes as they are")
+    parser.add_argument("--workers", type=int, default=2, help="simulated runs side by side")
+    parser.add_argument("--folder", type=Path, default=_FOLDER, help="where the tables go")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    target = find_target(TARGET)
+    cache = default_folder() / "arm"
+    shipment = Shipment(
+        toolchain=build(cache),
+        target=target,
+        counts=cache / "counts",
+        folder=options.folder,
+        workers=options.workers,
+    )
+    for name in options.networks:
+        _LOG.info("%s", name)
+        ship(shipment, *_rows_of(name, target))
+    if not options.no_grid:
+        _LOG.info("grid")
+        ship(shipment, kernel_grid(_GRID_KERNELS, seed=_SEED), change_grid(_GRID_CHANGES, seed=_SEED), [])
+
+
+def _rows_of(name: str, target: Target) -> tuple[list[KernelKey], list[ChangeKey], list[WholeNetwork]]:
+    """The kernels, the changes of precision and the whole configurations of one network."""
+    entry = _NETWORKS[name]
+    torch.manual_seed(_SEED)
+    traced = trace(entry.make().eval(), torch.randn(2, *entry.shape))
+    spec = traced.spec
+    kernels = {
+        KernelKey(Signature.of(node, 1), precision)
+        for node in spec.nodes
+        for precision in ("fp32", "w8a8")
+        if target.kernel(node.op, precision) is not None
+    }
+    shapes = {(1, *tensor.shape[1:]) for tensor in spec.tensors}
+    changes = {ChangeKey(shape, change) for shape in shapes for change in Change}
+    return sorted(kernels, key=repr), sorted(changes, key=repr), _wholes(name, traced, target, entry.mixed)
+
+
+def _wholes(name: str, traced: TracedModel, target: Target, mixed: int) -> list[WholeNetwork]:
+    spec = traced.spec
+    space = SearchSpace(precisions=(Precision.parse("fp32"), Precision.parse("w8a8")))
+    allowed = space.allowed(spec, target).precisions
+    configs = [all_float(spec), all_int8(spec, target)]
+    configs += random_mixed(spec, target, allowed, n=mixed, seed=_SEED)
+    floats = float_onnx(traced, 1)
+    return [
+        WholeNetwork(
+            name=name, spec=spec, config=config, build=partial(_deployed, floats, traced, target, config)
+        )
+        for config in configs
+    ]
+
+
+def _deployed(
+    floats: onnx.ModelProto, traced: TracedModel, target: Target, config: FrozenDict[str, str]
+) -> onnx.ModelProto:
+    values = cast("CalibratedModel", _AnyValues(traced.spec))
+    placement = place(traced.spec, target, config)
+    return write_qdq(floats, traced.spec, target.scheme, placement, config, values)
+
+
+@dataclass(frozen=True, slots=True)
+class _AnyValues:
+    """Scales and codes of a network whose answers nobody reads: kernels take the same time whatever they are."""
+
+    spec: ModelSpec
+
+    def weight(self, layer: str, bits: int) -> QuantizedWeight:
+        """Random codes."""
+        shape = self.spec.node(layer).weight_shape
+        generator = torch.Generator().manual_seed(_SEED)
+        codes: Any = torch.randint(-127, 128, shape, generator=generator, dtype=torch.int8)
+        out = shape[0]
+        return QuantizedWeight(codes=codes, scale=torch.full((out,), 0.01), bias=torch.zeros(out), bits=bits)
+
+    def activation(self, tensor: str) -> ActivationRange:
+        """A range from 0 (to the activation's ceiling) where there is an activation, else around 0."""
+        spec = self.spec.tensor(tensor)
+        return ActivationRange(
+            scale=(spec.ceiling or 6.0) / 255, zero_point=-128 if spec.floor_at_zero else 0
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Arm cores without a board: onnxruntime's aarch64 kernels under qemu, instructions counted, cycles modelled."""
