@@ -16,9 +16,7 @@ def print_outcome(outcome: Outcome) -> None:
     print_table(
         ["", "fp32", "int8", "answer"],
         [
-            _latency_row(outcome),
-            _ratio_row(outcome),
-            _predicted_row(outcome),
+            *_latency_rows(outcome),
             _size_row(outcome),
             *_metric_rows(outcome),
         ],
@@ -65,7 +63,7 @@ def verdict_lines(outcome: Outcome) -> list[str]:
 def _met(outcome: Outcome) -> str:
     measured = outcome.measured
     if measured.latency_ms is None:
-        return "met as counted; no device was timed"
+        return _met_unmeasured(outcome)
     return f"met when measured: {_interval(measured)}"
 
 
@@ -77,17 +75,31 @@ def _interval(latency: Latency) -> str:
     return f"{latency.latency_ms:.4g} ms, 95 % interval {latency.low_ms:.4g} to {latency.high_ms:.4g}"
 
 
-def _latency_row(outcome: Outcome) -> list[str]:
-    columns = (outcome.fp32, outcome.int8, outcome.measured)
-    return ["measured, ms", *(number(c.latency_ms, 4) for c in columns)]
+def _met_unmeasured(outcome: Outcome) -> str:
+    word = outcome.origin.partition(":")[0]
+    predicted = outcome.predicted.latency_ms
+    if predicted is None:
+        return "met as counted; no device was timed"
+    in_words = {"simulated": "met in simulation", "measured": "met by a measured profile"}.get(
+        word, f"met as {word}"
+    )
+    return f"{in_words}: {predicted:.4g} ms; the whole network was not timed"
 
 
-def _ratio_row(outcome: Outcome) -> list[str]:
-    return ["of fp32's", *(number(c.ratio, 3) for c in (outcome.fp32, outcome.int8, outcome.measured))]
-
-
-def _predicted_row(outcome: Outcome) -> list[str]:
-    return ["predicted, ms", "", "", number(outcome.predicted.latency_ms, 4)]
+def _latency_rows(outcome: Outcome) -> list[list[str]]:
+    """Measured beside predicted where there is a machine; else what stands for it, by its own word."""
+    answer = outcome.measured if outcome.measured.latency_ms is not None else outcome.predicted
+    columns = (outcome.fp32, outcome.int8, answer)
+    if outcome.fp32.latency_ms is None:
+        return []
+    word = "measured" if answer is outcome.measured else outcome.origin.partition(":")[0]
+    rows = [
+        [f"{word}, ms", *(number(c.latency_ms, 4) for c in columns)],
+        ["of fp32's", *(number(c.ratio, 3) for c in columns)],
+    ]
+    if answer is outcome.measured:
+        rows.append(["predicted, ms", "", "", number(outcome.predicted.latency_ms, 4)])
+    return rows
 
 
 def _size_row(outcome: Outcome) -> list[str]:
