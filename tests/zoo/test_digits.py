@@ -62,9 +62,9 @@ def test_inputs_are_256_grey_levels(splits: Splits) -> None:
 @pytest.mark.parametrize(
     ("name", "sha256"),
     [
-        ("calibration", "d0886964a49ad03296d70419d415176843d951ae0c1309ce5d9959db5fa80a4b"),
-        ("search", "d14eb952965d81fdee6a3cd0832b48707c99801413b2a48657befce231f66d86"),
-        ("test", "aff933d4c4ccbdbd86cc7a73aa6545a936589abb7d273ec773c53bd6f0e7cde0"),
+        ("calibration", "e90cc656a5afe6dfa8cd1a7484474d7aa997ee573878adac25347132061ea0f3"),
+        ("search", "08f51a8026bce70976df54fb749a69cf756f35c8b2d8e9711c4e5a040dbcbb87"),
+        ("test", "fa60a5971d578684db258b11ab6c5134cfda99d28dfb4aeb4672266a293baf52"),
     ],
 )
 def test_canvases_are_these_to_the_last_bit(splits: Splits, name: str, sha256: str) -> None:
@@ -74,7 +74,7 @@ def test_canvases_are_these_to_the_last_bit(splits: Splits, name: str, sha256: s
 def test_training_canvases_are_these_to_the_last_bit() -> None:
     assert (
         digits.training_split(300).sha256
-        == "ad52b7e6e0083a522df33281a2cb73ceedefbbaef36d625d42e9b382d62f03ac"
+        == "b7276f209f5bbf4d310adc57f11636c5f9e1bb3039aac9e03b6e35cebd7263bf"
     )
 
 
