@@ -133,7 +133,11 @@ def timed_again(network: Network, config: FrozenDict[str, str], share: float) ->
             [sys.executable, __file__, "--again", folder], capture_output=True, text=True, check=True
         )
     found: dict[str, float] = json.loads(done.stdout)
-    return {"again_ratio": found["ratio"], "again_cpu_share": found["cpu_share"], "again_met": found["ratio"] <= share}
+    return {
+        "again_ratio": found["ratio"],
+        "again_cpu_share": found["cpu_share"],
+        "again_met": found["ratio"] <= share,
+    }
 
 
 def again(folder: Path) -> None:
