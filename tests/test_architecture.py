@@ -18,7 +18,9 @@ import hawqsearch
 PACKAGE = "hawqsearch"
 ROOT = Path(hawqsearch.__file__).parent
 STAGES = frozenset({"sensitivity", "hardware", "search", "strategies", "validate", "export", "report"})
-MEETINGS = frozenset({"pipeline", "api", "closed_loop", "comparison", "arm_tables", "cli", "nightly"})
+MEETINGS = frozenset(
+    {"pipeline", "api", "closed_loop", "device", "comparison", "arm_tables", "cli", "nightly"}
+)
 """Where stages may meet: `pipeline`, what walks its arrows, and the script that makes shipped tables."""
 MAY_IMPORT = {
     "errors": frozenset[str](),
