@@ -131,7 +131,8 @@ class SshBackend:
             elif "row" in message:
                 before = samples.n_rounds
                 samples.add(message)
-                on_round(samples.n_rounds - before)
+                if samples.n_rounds > before:
+                    on_round(samples.n_rounds - before)
 
         settings = {
             "seconds": math.ceil(self.timeout_s),
