@@ -50,6 +50,7 @@ from hawqsearch.graph.threads import one_thread
 from hawqsearch.graph.trace import TracedModel, trace
 from hawqsearch.hardware.arm.cores import parse_core
 from hawqsearch.hardware.arm.memory import working_set
+from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.fit import TimedConfig, fit
 from hawqsearch.hardware.predictor import fit_predictor
 from hawqsearch.hardware.shipped import run_ms, select, shipped_profile, shipped_whole
@@ -353,34 +354,54 @@ def local_rig(target: Target, *, threads: int, batch: int) -> Rig:
 
 
 def profile(network: Network, rig: Rig, backend: MeasureBackend, *, context: Context) -> HardwareProfile:
-    """Times of every distinct kernel and precision change; rows in the cache are not measured again."""
+    """Times of every distinct kernel and precision change; rows in the cache are not measured again.
+
+    Raises `BoardLostError` where a board fails on the way, with all rows that there are; these are kept.
+    """
     kernels, changes = _profile_keys(network)
     base = {"rig": asdict(rig), "scheme": asdict(network.target.scheme), "backend": repr(backend)}
-    base["code"] = code_version("hardware/micro.py", "hardware/ort.py", "runtime")
+    base["code"] = code_version("hardware/micro.py", "hardware/ort.py", "runtime", *_folder_of(backend))
     keys: list[KernelKey | ChangeKey] = [*kernels, *changes]
     known = {k: m for k in keys if (m := _known_row(context.cache, base, k)) is not None}
     todo = [k for k in keys if k not in known]
-    measured = None
+
+    def keep(measured: HardwareProfile) -> None:
+        known.update(measured.kernels.items())
+        known.update(measured.changes.items())
+        for key, row in (*measured.kernels.items(), *measured.changes.items()):
+            context.cache.write_json("kernel", {**base, "row": repr(key)}, asdict(row))
+
+    def found() -> HardwareProfile:
+        return HardwareProfile(
+            target=network.target.name,
+            rig=rig,
+            date=max((m.date for m in known.values()), default=""),
+            kernels=FrozenDict({k: known[k] for k in kernels if k in known}),
+            changes=FrozenDict({k: known[k] for k in changes if k in known}),
+        )
+
     if todo:
         with context.progress.stage("kernels and edges", backend.n_rounds) as advance:
-            measured = backend.measure(
-                network.target,
-                rig,
-                [k for k in todo if isinstance(k, KernelKey)],
-                [k for k in todo if isinstance(k, ChangeKey)],
-                on_round=advance,
-            )
-        for key in todo:
-            row = measured.kernels[key] if isinstance(key, KernelKey) else measured.changes[key]
-            known[key] = row
-            context.cache.write_json("kernel", {**base, "row": repr(key)}, asdict(row))
-    return HardwareProfile(
-        target=network.target.name,
-        rig=rig,
-        date=max(m.date for m in known.values()),
-        kernels=FrozenDict({k: known[k] for k in kernels}),
-        changes=FrozenDict({k: known[k] for k in changes}),
-    )
+            try:
+                keep(
+                    backend.measure(
+                        network.target,
+                        rig,
+                        [k for k in todo if isinstance(k, KernelKey)],
+                        [k for k in todo if isinstance(k, ChangeKey)],
+                        on_round=advance,
+                    )
+                )
+            except BoardLostError as lost:
+                keep(lost.partial)
+                raise BoardLostError(str(lost), found()) from lost
+    return found()
+
+
+def _folder_of(backend: MeasureBackend) -> tuple[str, ...]:
+    """The folder of our sources that a backend lives in, where it has one of its own."""
+    package, *folders, _ = type(backend).__module__.split(".")
+    return ("/".join(folders),) if package == "hawqsearch" and len(folders) > 1 else ()
 
 
 def _known_row(cache: Cache, base: Mapping[str, Any], key: KernelKey | ChangeKey) -> Measurement | None:

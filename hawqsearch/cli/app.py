@@ -16,7 +16,8 @@ __all__ = ["VERBS", "main", "search_main"]
 VERBS: Final = MappingProxyType(
     {
         "search": ("hawqsearch.cli.search", "The precision of every layer within a budget."),
-        "profile": ("hawqsearch.cli.profile", "What every kernel takes on this machine, measured."),
+        "profile": ("hawqsearch.cli.profile", "What every kernel takes on a target, measured or simulated."),
+        "profile-diff": ("hawqsearch.cli.profile_diff", "Two profiles row by row."),
         "analyze": ("hawqsearch.cli.analyze", "How much every choice hurts, with error bars."),
         "compare": ("hawqsearch.cli.compare", "Configurations side by side, measured."),
         "solve": ("hawqsearch.cli.solve", "The search alone, on numbers that you bring."),

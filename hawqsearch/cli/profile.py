@@ -1,16 +1,24 @@
-"""`profile`: what every kernel and precision change of a network takes on this machine."""
+"""`profile`: what every kernel and precision change of a network takes on a target."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from hawqsearch.cli import options
 from hawqsearch.cli.output import Bars, print_json, say
-from hawqsearch.cli.profile_report import csv_of, print_rows, rows_of
-from hawqsearch.core.files import write_atomic
-from hawqsearch.errors import InputError
-from hawqsearch.hardware.targets import check_machine, find_target
+from hawqsearch.cli.profile_report import document_of, print_profile
+from hawqsearch.cli.profile_source import Asked, open_source
+from hawqsearch.core.profile_file import check_rig, merge, read_profile, write_profile
+from hawqsearch.hardware.board.lost import BoardLostError
+from hawqsearch.hardware.targets import find_target
 from hawqsearch.spaces import DEFAULT, find_space
+
+if TYPE_CHECKING:
+    from hawqsearch.core.hardware import HardwareProfile, Rig
 
 __all__ = ["run"]
 
@@ -18,8 +26,18 @@ __all__ = ["run"]
 def run(
     target: options.Target,
     space: options.Space = DEFAULT,
-    out: options.OutFile = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="CSV file; rows of the same rig that are in it stay there.")
+    ] = None,
     as_json: options.Json = False,
+    backend: Annotated[str | None, typer.Option("--backend", help="ort, qemu (arm-neon) or cuda.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Board to measure over ssh: user@board.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Of the board's ssh.")] = None,
+    identity: Annotated[Path | None, typer.Option("--identity", help="Private key for the board.")] = None,
+    python: Annotated[
+        str | None,
+        typer.Option("--python", help="The board's Python that has onnxruntime, a name or a path."),
+    ] = None,
     threads: options.Threads = 1,
     batch: options.Batch = 1,
     data: options.Data = None,
@@ -31,40 +49,51 @@ def run(
     """Parse, measure, print."""
     start = time.perf_counter()
     machine, file = find_target(target), find_space(space)
-    if machine.runtime is None:
-        raise InputError(
-            f"{target} has no device: nothing to measure; `hawqsearch doctor` lists what can be measured here"
-        )
-    check_machine(machine)
     asked = options.chosen_precisions(file.space, precisions)
     cache = options.open_cache(cache_dir, no_cache)
+    place = Asked(
+        backend=backend, host=host, port=port, identity=identity, python=python, threads=threads, batch=batch
+    )
+    source = open_source(machine, place)
+    earlier = _earlier(out, source.rig)
 
     from hawqsearch import pipeline  # torch and the runtime, once the input is known to be good
-    from hawqsearch.hardware.ort import OrtBackend
 
     context = pipeline.Context(cache=cache, progress=Bars(quiet=as_json))
+    for note in source.notes:
+        context.progress.note(note)
     network = options.open_network(
         file, machine, space=asked, weights=weights, data=data, batch=batch, context=context
     )
-    rig = pipeline.local_rig(machine, threads=threads, batch=batch)
-    profile = pipeline.profile(network, rig, OrtBackend(), context=context)
-    kernels, changes = rows_of(profile)
-    if out is not None:
-        write_atomic(out, csv_of([*kernels, *changes]))
+    try:
+        found = source.profile(network, context)
+    except BoardLostError as lost:
+        raise _kept(lost, out, earlier) from lost
+    _write(out, found, earlier)
     if as_json:
-        print_json(
-            {
-                "schema_version": 1,
-                "space": file.name,
-                "target": target,
-                "origin": profile.origin,
-                "kernels": kernels,
-            }
-            | {"changes": changes, "seconds": time.perf_counter() - start}
-        )
+        print_json(document_of(found, space=file.name, seconds=time.perf_counter() - start))
         return
-    print_rows("kernel", kernels, f"kernels of {file.name} on {profile.rig}")
-    print_rows("tensor", changes, "changes of precision between two kernels")
-    say(
-        f"measured {profile.date}; rows that were measured before come from the cache, --no-cache measures all anew"
-    )
+    print_profile(found, space=file.name)
+    say(f"{found.origin}; rows that were measured before come from the cache, --no-cache measures all anew")
+
+
+def _earlier(out: Path | None, rig: Rig) -> HardwareProfile | None:
+    """What `out` holds already; raises `InputError` where that is of another rig, or no profile."""
+    if out is None or not out.exists():
+        return None
+    earlier = read_profile(out)
+    check_rig(earlier, rig)
+    return earlier
+
+
+def _write(out: Path | None, found: HardwareProfile, earlier: HardwareProfile | None) -> None:
+    if out is not None:
+        write_profile(out, found if earlier is None else merge(earlier, found))
+
+
+def _kept(lost: BoardLostError, out: Path | None, earlier: HardwareProfile | None) -> BoardLostError:
+    """The error, told with the file that what was measured is now in."""
+    if out is None or not (lost.partial.kernels or lost.partial.changes):
+        return lost
+    _write(out, lost.partial, earlier)
+    return BoardLostError(f"{lost}; see {out}", lost.partial)

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hawqsearch.cli.output import number, print_table
+from hawqsearch.core.hardware import KernelKey
 
 if TYPE_CHECKING:
-    from hawqsearch.core.hardware import HardwareProfile, Measurement
+    from collections.abc import Mapping
 
-__all__ = ["csv_of", "print_rows", "rows_of"]
+    from hawqsearch.core.hardware import ChangeKey, HardwareProfile, Measurement
+
+__all__ = ["document_of", "key_cells", "print_profile"]
 
 
-def rows_of(profile: HardwareProfile) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Kernels and changes as JSON and CSV have them."""
-    kernels = [
-        {"signature": str(k.signature), "precision": k.precision} | _numbers(m)
-        for k, m in profile.kernels.items()
-    ]
-    changes = [
-        {"signature": "x".join(map(str, k.shape)), "precision": k.change.value} | _numbers(m)
-        for k, m in profile.changes.items()
-    ]
-    return kernels, changes
+def document_of(profile: HardwareProfile, *, space: str, seconds: float) -> dict[str, Any]:
+    """The profile as `--json` prints it."""
+    return {
+        "schema_version": 1,
+        "space": space,
+        "target": profile.target,
+        "rig": asdict(profile.rig),
+        "origin": profile.origin,
+        "kernels": _rows(profile.kernels),
+        "changes": _rows(profile.changes),
+        "seconds": seconds,
+    }
+
+
+def print_profile(profile: HardwareProfile, *, space: str) -> None:
+    """Two tables. `median_ms` of what onnxruntime's profiler timed is the mean of the middle half of the runs."""
+    _print_rows("kernel", _rows(profile.kernels), f"kernels of {space} on {profile.rig}")
+    _print_rows("tensor", _rows(profile.changes), "changes of precision between two kernels")
+
+
+def key_cells(key: KernelKey | ChangeKey) -> dict[str, str]:
+    """What a row is of: `signature` (a change's is its tensor's shape) and `precision` (or the change)."""
+    if isinstance(key, KernelKey):
+        return {"signature": str(key.signature), "precision": key.precision}
+    return {"signature": "x".join(map(str, key.shape)), "precision": key.change.value}
+
+
+def _rows(rows: Mapping[KernelKey, Measurement] | Mapping[ChangeKey, Measurement]) -> list[dict[str, Any]]:
+    return [key_cells(key) | _numbers(row) for key, row in rows.items()]
 
 
 def _numbers(row: Measurement) -> dict[str, Any]:
@@ -32,18 +52,8 @@ def _numbers(row: Measurement) -> dict[str, Any]:
     return {"median_ms": row.median_ms, **quartiles, "n": row.n, "date": row.date, "origin": row.origin}
 
 
-def csv_of(rows: list[dict[str, Any]]) -> str:
-    """The rows as a CSV file."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def print_rows(what: str, rows: list[dict[str, Any]], title: str) -> None:
-    """A table of rows; `what` names their signatures. `median_ms` is the mean of the middle half of the runs."""
-    columns = [what, "precision", "middle half, ms", "quartiles, ms", "n"]
+def _print_rows(what: str, rows: list[dict[str, Any]], title: str) -> None:
+    columns = [what, "precision", "middle half, ms", "quartiles, ms", "n", "origin"]
     cells = [
         [
             r["signature"],
@@ -51,6 +61,7 @@ def print_rows(what: str, rows: list[dict[str, Any]], title: str) -> None:
             number(r["median_ms"], 3),
             f"{r['quartile1_ms']:.3g} to {r['quartile3_ms']:.3g}",
             str(r["n"]),
+            r["origin"],
         ]
         for r in rows
     ]

@@ -57,4 +57,6 @@ def difference(first: HardwareProfile, second: HardwareProfile) -> ProfileDiffer
 
 
 def _rows(profile: HardwareProfile) -> dict[Key, Measurement]:
-    return {**profile.kernels, **profile.changes}
+    rows: dict[Key, Measurement] = dict(profile.kernels.items())
+    rows.update(profile.changes.items())
+    return rows

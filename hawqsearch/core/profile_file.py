@@ -80,14 +80,14 @@ def check_rig(profile: HardwareProfile, rig: Rig) -> None:
     """Raise `InputError` where `profile` is of another machine, runtime, batch or number of threads than `rig`."""
     if profile.rig == rig:
         return
-    if profile.rig == replace(rig, runtime=profile.rig.runtime):
+    if expired(profile, rig.runtime) and profile.rig == replace(rig, runtime=profile.rig.runtime):
         why = "the runtime's version changed"
     elif profile.rig.device == rig.device:
         why = "the profile is of other settings"
     else:
         why = "the profile is of another machine"
     raise InputError(
-        f"{why}: it is of {profile.rig}, and this is {rig}; measure anew with `hawqsearch profile`"
+        f"{why}: it is of {profile.rig}, and this is {rig}; measure this one into a file of its own"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import subprocess
@@ -14,6 +13,8 @@ from typing import Any
 import pytest
 
 from hawqsearch.cli.app import main
+from hawqsearch.cli.profile_report import key_cells
+from hawqsearch.core.profile_file import read_profile
 from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.targets import check_machine, find_target, target_names
 from hawqsearch.spaces import space_names
@@ -82,8 +83,9 @@ def test_profile(prints: Print, shared: list[object], tmp_path: Path) -> None:
     tick = 1e-3  # the runtime's clock: the median is finer, the quartiles are not
     assert all(r["quartile1_ms"] - tick < r["median_ms"] < r["quartile3_ms"] + tick for r in rows)
     assert all(r["median_ms"] > 0 and r["n"] > 10 for r in rows)
-    with out.open() as file:
-        assert [row["signature"] for row in csv.DictReader(file)] == [r["signature"] for r in rows]
+    written = read_profile(out)
+    keys = [*written.kernels, *written.changes]
+    assert [key_cells(key)["signature"] for key in keys] == [r["signature"] for r in rows]
     words = prints("profile", "--target", name, *shared)
     assert "quartiles, ms" in words
     assert found["kernels"][0]["signature"] in words
