@@ -12,6 +12,7 @@ from hawqsearch.cache import Cache, default_folder
 from hawqsearch.cli import options
 from hawqsearch.cli.output import print_json, print_table
 from hawqsearch.errors import InputError
+from hawqsearch.hardware.equipment import equipment
 from hawqsearch.hardware.machine import Finding, examine
 from hawqsearch.spaces import data_folder, find_space, find_weights, missing_files, space_names
 
@@ -22,7 +23,7 @@ _PACKAGES = ("onnxruntime", "torch", "onnx", "highspy")
 
 def run(as_json: options.Json = False, data: options.Data = None, cache_dir: options.CacheDir = None) -> None:
     """Look, print."""
-    findings = (*examine(), _packages(), _cache(cache_dir or default_folder()), _data(data))
+    findings = (*examine(), *equipment(), _packages(), _cache(cache_dir or default_folder()), _data(data))
     if as_json:
         problems = sum(f.state == "problem" for f in findings)
         print_json({"schema_version": 1, "problems": problems, "findings": [asdict(f) for f in findings]})

@@ -9,12 +9,21 @@ from pathlib import Path
 from typing import Final
 
 from hawqsearch.errors import DeviceError
+from hawqsearch.hardware.energy.hwmon import find_hwmon
+from hawqsearch.hardware.energy.rapl import find_rapl
+from hawqsearch.hardware.energy.survey import survey
 from hawqsearch.hardware.targets import check_machine, cpu_flags, cpu_name, find_target, target_names
 
 __all__ = ["Finding", "examine"]
 
 _CPU: Final = "sys/devices/system/cpu"
-_RAPL: Final = "sys/class/powercap"
+_OPEN: Final = (
+    "let others read it until the next start: sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
+)
+_NO_COUNTER: Final = (
+    "bound latency or size; for energy run on a machine that has /sys/class/powercap/intel-rapl:0, "
+    "or a board with a power sensor"
+)
 _FLAGS: Final = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
 
 
@@ -118,22 +127,17 @@ def _load() -> Finding:
 
 
 def _energy(root: Path) -> Finding:
-    counters = sorted((root / _RAPL).glob("*/energy_uj"))
-    if not counters:
-        return Finding(
-            what="energy",
-            state="note",
-            found="no RAPL counter, so no energy is metered (virtual machines hide it)",
-            remedy="bound latency or size; for energy run on a machine that has /sys/class/powercap/intel-rapl:0",
-        )
-    if _text(counters[0]) is None:
-        return Finding(
-            what="energy",
-            state="problem",
-            found=f"{counters[0]} is there but not readable",
-            remedy=f"sudo chmod a+r {counters[0]}",
-        )
-    return Finding(what="energy", state="good", found=f"{counters[0]} is readable")
+    found = survey(root)
+    if found.counters:
+        names = " + ".join(counter.name for counter in found.counters)
+        return Finding(what="energy", state="good", found=f"{names} can be read")
+    there_but_closed = bool(find_rapl(root) or find_hwmon(root))
+    return Finding(
+        what="energy",
+        state="problem" if there_but_closed else "note",
+        found=f"{found.missing_reason}",
+        remedy=_OPEN if there_but_closed else _NO_COUNTER,
+    )
 
 
 def _text(path: Path) -> str | None:

@@ -16,14 +16,18 @@ FILES = {
     "amd boost": {"sys/devices/system/cpu/cpufreq/boost": "1\n"},
     "intel turbo": {"sys/devices/system/cpu/intel_pstate/no_turbo": "0\n"},
     "no turbo": {"sys/devices/system/cpu/intel_pstate/no_turbo": "1\n"},
-    "counter": {"sys/class/powercap/intel-rapl:0/energy_uj": "17\n"},
+    "counter": {
+        "sys/class/powercap/intel-rapl:0/name": "package-0\n",
+        "sys/class/powercap/intel-rapl:0/max_energy_range_uj": "65532610987\n",
+        "sys/class/powercap/intel-rapl:0/energy_uj": "17\n",
+    },
     "nothing": {},
 }
 
 
 def found(tmp_path: Path, name: str) -> dict[str, Finding]:
     for path, content in FILES[name].items():
-        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content)
     return {f.what: f for f in examine(tmp_path, {})}
 
@@ -36,8 +40,8 @@ def found(tmp_path: Path, name: str) -> dict[str, Finding]:
         ("nothing", "governor", "note", "virtual machine"),
         ("amd boost", "boost", "note", "cpufreq/boost"),
         ("intel turbo", "boost", "note", "no_turbo"),
-        ("counter", "energy", "good", "intel-rapl:0/energy_uj"),
-        ("nothing", "energy", "note", "no RAPL counter"),
+        ("counter", "energy", "good", "RAPL package-0 can be read"),
+        ("nothing", "energy", "note", "no RAPL package"),
     ],
 )
 def test_what_the_system_shows(name: str, what: str, state: str, says: str, tmp_path: Path) -> None:
@@ -52,7 +56,10 @@ def test_a_fixed_clock_needs_no_word(tmp_path: Path) -> None:
 
 
 def test_a_counter_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").mkdir(parents=True)  # root may read any file
+    found(tmp_path, "counter")
+    counter = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj"
+    counter.unlink()
+    counter.mkdir()  # root may read any file
     finding = found(tmp_path, "nothing")["energy"]
     assert finding.state == "problem"
     assert "chmod" in str(finding.remedy)
