@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from hawqsearch.closed_loop import LoopEnd
+    from hawqsearch.core.hardware import HardwareProfile
     from hawqsearch.core.protocols import MeasureBackend, SensitivityAnalyzer
     from hawqsearch.device import Device
     from hawqsearch.run_folder import RunFolder
@@ -48,6 +49,7 @@ class Options:
     Args:
         analyzer, strategy, backend: None for the built-in default of each.
         interactions: let the solver see pairs, where the analyzer scores them.
+        board: what was measured on a board, instead of the shipped tables of a target that is not timed here.
         out: the run folder; None writes nothing.
     """
 
@@ -56,6 +58,7 @@ class Options:
     strategy: SearchStrategy | None = None
     backend: MeasureBackend | None = None
     interactions: bool = False
+    board: HardwareProfile | None = None
     threads: int = 1
     batch: int = 1
     metric: str = "top-1"
@@ -83,6 +86,7 @@ def search(
         DeviceError: this machine is not one of the target's, or the runtime failed.
         InterruptedRunError: stopped by Ctrl-C; its `outcome` holds the best so far.
     """
+    from hawqsearch.hardware.board_profile import check_stands_for
     from hawqsearch.hardware.targets import check_machine, find_target
     from hawqsearch.sensitivity.kl import KlAnalyzer
     from hawqsearch.strategies.ilp import IlpSearch
@@ -91,6 +95,8 @@ def search(
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     target = find_target(target) if isinstance(target, str) else target
     check_metered(budget, target)
+    if options.board is not None:
+        check_stands_for(options.board, target, threads=options.threads, batch=options.batch)
     if target.runtime is not None:
         check_machine(target)
     space = options.space or SearchSpace(precisions=tuple(map(Precision.parse, _DEFAULT_PRECISIONS)))
@@ -151,6 +157,8 @@ class _Run:
         if self.network.target.runtime is None:
             return None
         if self.network.target.device == "tables":
+            if self.options.board is not None:
+                return ModelledDevice.of_board(self.network, self.options.board, self.context)
             return ModelledDevice.open(self.network)
         from hawqsearch.hardware.ort import OrtBackend
 

@@ -150,7 +150,7 @@ class TimedDevice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelledDevice:
-    """A machine that is not here: a shipped table stands for it, and nothing is measured."""
+    """A machine that is not here: a shipped table or a board's profile stands for it, and nothing is timed whole."""
 
     network: Network
     hardware: HardwareProfile
@@ -160,6 +160,12 @@ class ModelledDevice:
     def open(cls, network: Network) -> ModelledDevice:
         """The machine that the target's shipped tables describe."""
         hardware, latency = pipeline.shipped(network)
+        return cls(network=network, hardware=hardware, latency=latency)
+
+    @classmethod
+    def of_board(cls, network: Network, measured: HardwareProfile, context: Context) -> ModelledDevice:
+        """A board, by what was measured on it."""
+        hardware, latency = pipeline.from_board(network, measured, context=context)
         return cls(network=network, hardware=hardware, latency=latency)
 
     @property
@@ -203,7 +209,7 @@ class ModelledDevice:
             high_ms=latency_ms,
             ratio=ratio,
             ratio_high=ratio,
-            origin=self.origin,
+            origin=self.origin.replace("measured: ", "predicted: parts measured alone; ", 1),
         )
 
     def _predict(self, config: Config) -> float:

@@ -35,6 +35,7 @@ from hawqsearch.core.model import ModelSpec
 from hawqsearch.core.placement import place
 from hawqsearch.core.precision import FP32
 from hawqsearch.core.problem import Config, SearchProblem
+from hawqsearch.core.profile_file import expired
 from hawqsearch.core.progress import SILENT, Progress
 from hawqsearch.core.sensitivity import PairScore, QuantizerChoice, Score, SensitivityTable
 from hawqsearch.core.size import SizeModel, container_sizes
@@ -51,6 +52,7 @@ from hawqsearch.graph.trace import TracedModel, trace
 from hawqsearch.hardware.arm.cores import parse_core
 from hawqsearch.hardware.arm.memory import working_set
 from hawqsearch.hardware.board.lost import BoardLostError
+from hawqsearch.hardware.board_profile import fill_from, only_measured
 from hawqsearch.hardware.fit import TimedConfig, fit
 from hawqsearch.hardware.predictor import fit_predictor
 from hawqsearch.hardware.shipped import run_ms, select, shipped_profile, shipped_whole
@@ -76,6 +78,7 @@ __all__ = [
     "deploy",
     "describe",
     "design",
+    "from_board",
     "judge",
     "local_rig",
     "no_scores",
@@ -461,19 +464,53 @@ def shipped(network: Network) -> tuple[HardwareProfile, LatencyModel]:
     of the parts and what every run costs.
     """
     core = parse_core(network.target.variant)
-    table = shipped_profile(core, network=working_set(network.spec))
     kernels, changes = _profile_keys(network)
-    wanted: list[KernelKey | ChangeKey] = [*kernels, *changes]
-    lacking = [k for k in wanted if k not in table.kernels and k not in table.changes]
-    if lacking:
-        table = fit_predictor(table).fill(table, lacking)
-    hardware = select(table, kernels, changes)
+    hardware = _shipped_rows(network, [*kernels, *changes])
+    hardware = select(hardware, kernels, changes)
     parts = parts_alone(network, hardware)
     timed = [
         TimedConfig(tuple(terms_of(network.spec, network.target, config)), latency_ms)
         for config, latency_ms in shipped_whole(core, network.spec, network.target).items()
     ]
     return hardware, fit(parts, _groups(network, parts), timed, fixed_ms=run_ms(core))
+
+
+def from_board(
+    network: Network, measured: HardwareProfile, *, context: Context
+) -> tuple[HardwareProfile, LatencyModel]:
+    """A board as it was measured, rows that it lacks predicted from the shipped tables (see `fill_from`).
+
+    The latency of a configuration is the sum of its parts and what every run costs on the target's core.
+
+    Raises `InputError` where the board's profile shares no row with those tables.
+    """
+    measured = only_measured(measured)
+    kernels, changes = _profile_keys(network)
+    wanted: list[KernelKey | ChangeKey] = [*kernels, *changes]
+    lacking = [k for k in wanted if k not in measured.kernels and k not in measured.changes]
+    if lacking:
+        hardware = fill_from(measured, _shipped_rows(network, wanted), wanted)
+        context.progress.note(
+            f"{len(lacking)} of {len(wanted)} rows are not in the board's profile: predicted from the shipped table; "
+            "`hawqsearch profile --host` measures them"
+        )
+    else:
+        hardware = select(measured, kernels, changes)
+    if expired(hardware, runtime_version()):
+        context.progress.note(
+            f"the board ran {hardware.rig.runtime}; accuracy is checked by {runtime_version()}"
+        )
+    parts = parts_alone(network, hardware)
+    fixed_ms = run_ms(parse_core(network.target.variant))
+    return hardware, fit(parts, _groups(network, parts), [], fixed_ms=fixed_ms)
+
+
+def _shipped_rows(network: Network, wanted: list[KernelKey | ChangeKey]) -> HardwareProfile:
+    """The shipped tables, with every one of `wanted` that they lack predicted."""
+    table = shipped_profile(parse_core(network.target.variant), network=working_set(network.spec))
+    if all(k in table.kernels or k in table.changes for k in wanted):
+        return table
+    return fit_predictor(table).fill(table, wanted)
 
 
 def _groups(network: Network, parts: Mapping[Term, float]) -> dict[Term, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,9 @@ from hawqsearch.cli.output import Bars, print_json
 from hawqsearch.cli.search_report import print_outcome
 from hawqsearch.core.budget import Budget, check_metered
 from hawqsearch.core.outcome import Outcome
+from hawqsearch.core.profile_file import read_profile
 from hawqsearch.errors import InfeasibleError, InterruptedRunError
+from hawqsearch.hardware.board_profile import check_stands_for
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.plugins import build, load
 from hawqsearch.run_folder import RunFolder, default_run_folder
@@ -27,6 +30,12 @@ def run(
     strategy: options.Strategy = "ilp",
     analyzer: options.Analyzer = "kl",
     interactions: Annotated[bool, typer.Option(help="Let the solver see pairs of choices.")] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile", help="What `profile --host … --out` wrote: a board instead of the shipped table."
+        ),
+    ] = None,
     out: options.Out = None,
     json: options.Json = False,
     seed: options.Seed = 0,
@@ -45,6 +54,9 @@ def run(
     load("strategies", strategy), load("analyzers", analyzer)
     if machine.runtime is not None:
         check_machine(machine)
+    board = None if profile is None else read_profile(profile)
+    if board is not None:
+        check_stands_for(board, machine, threads=threads, batch=batch)
     asked = options.chosen_precisions(file.space, precisions)
     cache = options.open_cache(cache_dir, no_cache)
     inputs: dict[str, object] = {
@@ -56,6 +68,8 @@ def run(
     }
     inputs |= {"interactions": interactions, "seed": seed, "threads": threads, "batch": batch}
     inputs |= {"precisions": precisions, "weights": weights and str(weights), "data": data and str(data)}
+    if profile is not None:
+        inputs["profile"] = str(profile)
     folder = RunFolder.open(out or default_run_folder(file.name, target), inputs)
 
     from hawqsearch.api import Options, search  # torch and the runtime, once the input is known to be good
@@ -74,6 +88,7 @@ def run(
                     analyzer=build("analyzers", analyzer, seed=seed),
                     strategy=build("strategies", strategy, seed=seed, time_limit_s=time),
                     interactions=interactions,
+                    board=board,
                     threads=threads,
                     batch=batch,
                     metric=file.metric,

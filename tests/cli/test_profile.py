@@ -307,6 +307,75 @@ def test_what_cannot_be_had(
     refused(run("profile", *arguments), code, says)
 
 
+# ---------------------------------------------------------------- a board's profile in a search
+
+SEARCH = ("search", "--target", "arm-neon", "--budget", "40% size", "--json")
+
+
+@pytest.fixture
+def table(run: Run, simulator: None, monkeypatch: pytest.MonkeyPatch) -> HardwareProfile:
+    """What ships of the tiny network."""
+    run("profile", "--target", "arm-neon", "--backend", "qemu", "--out", "table.csv")
+    found = read_profile("table.csv")
+    monkeypatch.setattr(pipeline, "shipped_profile", lambda core, *, network: found)
+    return found
+
+
+@pytest.mark.usefixtures("table")
+def test_a_search_by_a_boards_profile(run: Run, board: list[HardwareProfile]) -> None:
+    run("profile", *HOST, "--out", "pi.csv")
+    ended = run(*SEARCH, "--profile", "pi.csv", "--out", "run")
+    found = json.loads(ended.out)
+    assert found["origin"].startswith("measured: Raspberry Pi 5")
+    assert found["measured"]["latency_ms"] is None
+    assert found["predicted"]["origin"].startswith("predicted: parts measured alone; Raspberry Pi 5")
+    assert json.loads(Path("run/run.json").read_text())["inputs"]["profile"] == "pi.csv"
+    refused(run(*SEARCH, "--out", "run"), 2, "profile")
+
+
+def test_rows_that_the_board_lacks_are_predicted(
+    run: Run, board: list[HardwareProfile], table: HardwareProfile
+) -> None:
+    run("profile", *HOST, "--out", "pi.csv")
+    whole = json.loads(run(*SEARCH, "--profile", "pi.csv").out)
+    few = dict(list(board[0].kernels.items())[:2])
+    write_profile("few.csv", dataclasses.replace(board[0], kernels=FrozenDict(few), changes=FrozenDict()))
+    found = json.loads(run(*SEARCH, "--profile", "few.csv").out)
+    assert found["origin"].startswith("predicted: Raspberry Pi 5")
+    assert found["predicted"]["latency_ms"] == pytest.approx(
+        whole["predicted"]["latency_ms"]
+    )  # all are half the table's
+    lacking = len(table.kernels) + len(table.changes) - 2
+    words = run(*SEARCH[:-1], "--profile", "few.csv").err
+    assert f"{lacking} of {lacking + 2} rows are not in the board's profile" in words
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "says"),
+    [
+        ({}, ("--target", "x86-vnni"), "x86-vnni is timed where it runs"),
+        ({"target": "x86-vnni"}, (), "the profile is of x86-vnni"),
+        ({}, ("--batch", "2"), "other settings"),
+        ({"kernels": FrozenDict(), "changes": FrozenDict()}, (), "no rows"),
+    ],
+)
+def test_a_profile_that_cannot_stand_for_the_target(
+    change: dict[str, Any], arguments: tuple[str, ...], says: str, run: Run, board: list[HardwareProfile]
+) -> None:
+    run("profile", *HOST, "--out", "pi.csv")
+    if "kernels" in change:
+        Path("pi.csv").write_text(Path("pi.csv").read_text().splitlines()[0] + "\n")
+    else:
+        write_profile("pi.csv", dataclasses.replace(board[0], **change))
+    refused(run(*SEARCH, *arguments, "--profile", "pi.csv"), 2, says)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("table")
+def test_a_profile_without_measured_rows(run: Run) -> None:
+    refused(run(*SEARCH, "--profile", "table.csv"), 2, "nothing in the profile was measured", "simulated: ")
+
+
 # ---------------------------------------------------------------- profile-diff
 
 
