@@ -55,7 +55,7 @@ from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board_profile import fill_from, only_measured
 from hawqsearch.hardware.fit import TimedConfig, fit
 from hawqsearch.hardware.predictor import fit_predictor
-from hawqsearch.hardware.shipped import run_ms, select, shipped_profile, shipped_whole
+from hawqsearch.hardware.shipped import NotInTableError, run_ms, select, shipped_profile, shipped_whole
 from hawqsearch.hardware.targets import cpu_name
 from hawqsearch.quant import calibrated_file
 from hawqsearch.quant.calibrated import CalibratedModel, calibrate
@@ -465,8 +465,7 @@ def shipped(network: Network) -> tuple[HardwareProfile, LatencyModel]:
     """
     core = parse_core(network.target.variant)
     kernels, changes = _profile_keys(network)
-    hardware = _shipped_rows(network, [*kernels, *changes])
-    hardware = select(hardware, kernels, changes)
+    hardware = select(_shipped_rows(network, [*kernels, *changes]), kernels, changes)
     parts = parts_alone(network, hardware)
     timed = [
         TimedConfig(tuple(terms_of(network.spec, network.target, config)), latency_ms)
@@ -506,11 +505,18 @@ def from_board(
 
 
 def _shipped_rows(network: Network, wanted: list[KernelKey | ChangeKey]) -> HardwareProfile:
-    """The shipped tables, with every one of `wanted` that they lack predicted."""
+    """The shipped tables, with every one of `wanted` that they lack predicted.
+
+    Raises `NotInTableError` where they have too few rows of a kind to predict one.
+    """
     table = shipped_profile(parse_core(network.target.variant), network=working_set(network.spec))
-    if all(k in table.kernels or k in table.changes for k in wanted):
+    lacking = [k for k in wanted if k not in table.kernels and k not in table.changes]
+    if not lacking:
         return table
-    return fit_predictor(table).fill(table, wanted)
+    try:
+        return fit_predictor(table).fill(table, lacking)
+    except InputError as error:
+        raise NotInTableError(lacking) from error
 
 
 def _groups(network: Network, parts: Mapping[Term, float]) -> dict[Term, str]:

@@ -25,10 +25,12 @@ from hawqsearch.hardware.arm import backend as arm_backend
 from hawqsearch.hardware.board import ssh
 from hawqsearch.hardware.board.board import Board
 from hawqsearch.hardware.board.lost import BoardLostError
+from hawqsearch.hardware.cuda import backend as cuda_backend
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.testing import tiny
 from tests.hardware.board.conftest import sshd  # noqa: F401  (a fixture)
 from tests.hardware.board.server import Sshd
+from tests.hardware.cuda.fake import FakeDevice
 
 PI = Board(
     device="Raspberry Pi 5 (Cortex-A76 at 2400 MHz)",
@@ -305,6 +307,17 @@ def test_what_cannot_be_had(
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     refused(run("profile", *arguments), code, says)
+
+
+def test_a_gpu(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_backend, "TorchCuda", FakeDevice)
+    wide = "fp32,tf32,fp16,bf16"
+    found = json.loads(
+        run("profile", "--target", "cuda-int8", "--precisions", wide, "--json", "--out", "gpu.csv").out
+    )
+    assert found["origin"].startswith("measured: Fake GPU, torch 0.0, CUDA 0.0")
+    assert {row["precision"] for row in found["kernels"]} == set(wide.split(","))
+    assert len(read_profile("gpu.csv").kernels) == len(found["kernels"])
 
 
 # ---------------------------------------------------------------- a board's profile in a search
