@@ -44,7 +44,7 @@ from hawqsearch.zoo import digits, mobilenetv2, resnet20, resnet_imagenet
 if TYPE_CHECKING:
     from hawqsearch.quant.calibrated import CalibratedModel
 
-__all__ = ["main"]
+__all__ = ["NETWORKS", "Entry", "main"]
 
 _LOG = logging.getLogger("hawqsearch.arm_tables")
 _FOLDER: Final = Path(__file__).parent.parent / "hw_profiles" / TARGET / "profiles"
@@ -54,7 +54,7 @@ _GRID_CHANGES: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """A network of the tables: how to make it, one input's shape, and how many mixed configurations are run."""
 
     make: Callable[[], torch.nn.Module]
@@ -62,13 +62,13 @@ class _Entry:
     mixed: int
 
 
-_NETWORKS: Final = MappingProxyType(
+NETWORKS: Final = MappingProxyType(
     {
-        "digits": _Entry(digits.model, (1, digits.CANVAS, digits.CANVAS), 16),
-        "cifar10_resnet20": _Entry(resnet20.model, (3, 32, 32), 16),
-        "mobilenetv2": _Entry(mobilenetv2.model, (3, 224, 224), 10),
-        "resnet18": _Entry(resnet_imagenet.resnet18, (3, 224, 224), 8),
-        "resnet50": _Entry(resnet_imagenet.resnet50, (3, 224, 224), 4),
+        "digits": Entry(digits.model, (1, digits.CANVAS, digits.CANVAS), 16),
+        "cifar10_resnet20": Entry(resnet20.model, (3, 32, 32), 16),
+        "mobilenetv2": Entry(mobilenetv2.model, (3, 224, 224), 10),
+        "resnet18": Entry(resnet_imagenet.resnet18, (3, 224, 224), 8),
+        "resnet50": Entry(resnet_imagenet.resnet50, (3, 224, 224), 4),
     }
 )
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, run what is not in the cache, write the tables."""
     parser = argparse.ArgumentParser(prog="python -m hawqsearch.arm_tables", description=__doc__)
     parser.add_argument(
-        "--networks", nargs="*", choices=[*_NETWORKS], default=[*_NETWORKS], help="default: all"
+        "--networks", nargs="*", choices=[*NETWORKS], default=[*NETWORKS], help="default: all"
     )
     parser.add_argument("--no-grid", action="store_true", help="leave the predictor's shapes as they are")
     parser.add_argument("--workers", type=int, default=2, help="simulated runs side by side")
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _rows_of(name: str, target: Target) -> tuple[list[KernelKey], list[ChangeKey], list[WholeNetwork]]:
     """The kernels, the changes of precision and the whole configurations of one network."""
-    entry = _NETWORKS[name]
+    entry = NETWORKS[name]
     torch.manual_seed(_SEED)
     traced = trace(entry.make().eval(), torch.randn(2, *entry.shape))
     spec = traced.spec

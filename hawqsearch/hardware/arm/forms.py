@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from hawqsearch.errors import MissingDependencyError
 
-__all__ = ["Form", "form_of", "forms_of"]
+__all__ = ["Form", "Instruction", "decode", "form_of", "loops"]
 
 _WORD: Final = 4
+_TARGET: Final = re.compile(r"#(0x[0-9a-f]+)$")
 _SHIFT: Final = re.compile(r"(lsl|lsr|asr|ror|msl|[us]xt[bhwx])\b.*")
 _VECTOR: Final = re.compile(r"v\d+\.(\w+?)(\[\d+\])?")
 _SCALAR: Final = re.compile(r"([xwqdshb])(?:\d+|zr)")
@@ -31,15 +32,32 @@ class Form:
     operands: str
 
 
-def forms_of(code: bytes) -> list[Form]:
-    """Forms of the instructions in a block."""
-    return [_form(code[i : i + _WORD]) for i in range(0, len(code), _WORD)]
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction, decoded: as text, and its form. Branch targets are relative to it."""
+
+    mnemonic: str
+    operands: str
+    form: Form
+
+
+def decode(code: bytes) -> list[Instruction]:
+    """The instructions of a block; one that cannot be decoded has the mnemonic `unknown`."""
+    return [_decode(code[i : i + _WORD]) for i in range(0, len(code), _WORD)]
+
+
+def loops(code: bytes) -> bool:
+    """Whether the block ends in a branch to its own beginning."""
+    last = _decode(code[-_WORD:])
+    target = _TARGET.search(last.operands) if last.mnemonic[0] in "bct" else None
+    return target is not None and (int(target[1], 16) + len(code) - _WORD) % 2**64 == 0
 
 
 @cache
-def _form(word: bytes) -> Form:
-    decoded = next(_decoder().disasm_lite(word, 0), None)
-    return form_of(decoded[2], decoded[3]) if decoded else Form("unknown", "")
+def _decode(word: bytes) -> Instruction:
+    found = next(_decoder().disasm_lite(word, 0), None)
+    mnemonic, operands = (found[2], found[3]) if found else ("unknown", "")
+    return Instruction(mnemonic, operands, form_of(mnemonic, operands))
 
 
 def form_of(mnemonic: str, operands: str) -> Form:

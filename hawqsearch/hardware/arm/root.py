@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["write_root"]
+__all__ = ["root_files", "write_root"]
 
 _PART: Final = MappingProxyType({"cortex-a76": "0xd0b", "cortex-a72": "0xd08"})
 _FEATURES: Final = MappingProxyType(
@@ -27,7 +27,7 @@ _CPU: Final = "sys/devices/system/cpu"
 
 def write_root(folder: Path, processor: str, libraries: Iterable[Path]) -> None:
     """Write the root of `processor`; libraries become links in its `lib`."""
-    for name, content in _files(processor).items():
+    for name, content in root_files(processor).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{content}\n")
@@ -39,7 +39,8 @@ def write_root(folder: Path, processor: str, libraries: Iterable[Path]) -> None:
         link.symlink_to(library.resolve())
 
 
-def _files(processor: str) -> dict[str, str]:
+def root_files(processor: str) -> dict[str, str]:
+    """Path below the root -> content, libraries apart."""
     lines = (
         "processor\t: 0",
         "BogoMIPS\t: 108.00",

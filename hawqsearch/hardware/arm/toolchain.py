@@ -18,7 +18,7 @@ from typing import Final
 
 from hawqsearch.errors import DeviceError, MissingDependencyError
 from hawqsearch.hardware.arm.cores import KERNEL_SETS
-from hawqsearch.hardware.arm.root import write_root
+from hawqsearch.hardware.arm.root import root_files, write_root
 
 __all__ = ["Missing", "Toolchain", "build", "missing"]
 
@@ -124,9 +124,12 @@ def _qemu_version() -> str:
 
 
 def _sources_hash() -> str:
+    """What was built from what: programs, and what the simulated processes see of a machine."""
     digest = hashlib.sha256()
-    for name in ("runner.c", "bbcount.c", "root.py"):
+    for name in ("runner.c", "bbcount.c"):
         digest.update((importlib.resources.files(__package__) / name).read_bytes())
+    for processor in KERNEL_SETS.values():
+        digest.update(repr(root_files(processor)).encode())
     return digest.hexdigest()[:12]
 
 
