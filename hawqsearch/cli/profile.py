@@ -13,6 +13,7 @@ from hawqsearch.cli.output import Bars, print_json, say
 from hawqsearch.cli.profile_report import document_of, print_profile
 from hawqsearch.cli.profile_source import Asked, open_source
 from hawqsearch.core.profile_file import check_rig, merge, read_profile, write_profile
+from hawqsearch.errors import InputError
 from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.targets import find_target
 from hawqsearch.spaces import DEFAULT, find_space
@@ -55,7 +56,7 @@ def run(
         backend=backend, host=host, port=port, identity=identity, python=python, threads=threads, batch=batch
     )
     source = open_source(machine, place)
-    earlier = _earlier(out, source.rig)
+    earlier = _earlier(out, machine.name, source.rig)
 
     from hawqsearch import pipeline  # torch and the runtime, once the input is known to be good
 
@@ -74,14 +75,21 @@ def run(
         print_json(document_of(found, space=file.name, seconds=time.perf_counter() - start))
         return
     print_profile(found, space=file.name)
-    say(f"{found.origin}; rows that were measured before come from the cache, --no-cache measures all anew")
+    say(f"{found.origin}; {source.word}")
 
 
-def _earlier(out: Path | None, rig: Rig) -> HardwareProfile | None:
-    """What `out` holds already; raises `InputError` where that is of another rig, or no profile."""
-    if out is None or not out.exists():
+def _earlier(out: Path | None, target: str, rig: Rig) -> HardwareProfile | None:
+    """What `out` holds already; raises `InputError` where that is of another rig or no profile, or where it has no
+    folder: before anything is measured."""
+    if out is None:
+        return None
+    if not out.parent.is_dir():
+        raise InputError(f"cannot write {out}: there is no folder {out.parent}; create it first")
+    if not out.exists():
         return None
     earlier = read_profile(out)
+    if earlier.target != target:
+        raise InputError(f"{out} is of {earlier.target}, not of {target}; name another file")
     check_rig(earlier, rig)
     return earlier
 

@@ -32,8 +32,9 @@ def document_of(profile: HardwareProfile, *, space: str, seconds: float) -> dict
 
 def print_profile(profile: HardwareProfile, *, space: str) -> None:
     """Two tables. `median_ms` of what onnxruntime's profiler timed is the mean of the middle half of the runs."""
-    _print_rows("kernel", _rows(profile.kernels), f"kernels of {space} on {profile.rig}")
-    _print_rows("tensor", _rows(profile.changes), "changes of precision between two kernels")
+    middle = "middle half, ms" if profile.rig.runtime.startswith("onnxruntime") else "median, ms"
+    _print_rows(("kernel", middle), _rows(profile.kernels), f"kernels of {space} on {profile.rig}")
+    _print_rows(("tensor", middle), _rows(profile.changes), "changes of precision between two kernels")
 
 
 def key_cells(key: KernelKey | ChangeKey) -> dict[str, str]:
@@ -52,8 +53,9 @@ def _numbers(row: Measurement) -> dict[str, Any]:
     return {"median_ms": row.median_ms, **quartiles, "n": row.n, "date": row.date, "origin": row.origin}
 
 
-def _print_rows(what: str, rows: list[dict[str, Any]], title: str) -> None:
-    columns = [what, "precision", "middle half, ms", "quartiles, ms", "n", "origin"]
+def _print_rows(names: tuple[str, str], rows: list[dict[str, Any]], title: str) -> None:
+    what, middle = names
+    columns = [what, "precision", middle, "quartiles, ms", "n", "origin"]
     cells = [
         [
             r["signature"],

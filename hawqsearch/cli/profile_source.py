@@ -38,11 +38,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A rig that can be had, what is unsteady about it, and how to fill a profile of it."""
+    """A rig that can be had, and how to fill a profile of it.
+
+    Args:
+        notes: what is unsteady about it.
+        word: how to get other rows than those that are shown.
+    """
 
     rig: Rig
     profile: Callable[[Network, Context], HardwareProfile]
     notes: tuple[str, ...] = ()
+    word: str = "rows that were made before come from the cache, --no-cache makes all anew"
 
 
 def open_source(target: Target, asked: Asked) -> Source:
@@ -177,4 +183,8 @@ def _shipped(target: Target, asked: Asked) -> Source:
     from hawqsearch.hardware.shipped import shipped_profile
 
     rig = shipped_profile(parse_core(target.variant)).rig
-    return Source(rig=rig, profile=lambda network, context: pipeline.shipped(network)[0])
+    return Source(
+        rig=rig,
+        profile=lambda network, context: pipeline.shipped(network)[0],
+        word="the shipped table; --host measures a board, --backend qemu simulates anew",
+    )

@@ -12,7 +12,8 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -29,7 +30,6 @@ from hawqsearch.core.hardware import (
     Rig,
     Signature,
 )
-from hawqsearch.core.json_document import named
 from hawqsearch.core.model import JOIN_OPS, WEIGHTED_OPS
 from hawqsearch.core.precision import Precision
 from hawqsearch.errors import FileFormatError, InputError, UnknownNameError
@@ -167,12 +167,12 @@ def read_profile(path: str | os.PathLike[str]) -> HardwareProfile:
         FileFormatError: it is cut short, of a later version or of two rigs, or a row makes no sense.
     """
     text = _text(Path(path))
-    with named(path):
+    with _within(path):
         rows = _rows(text)
         kernels: dict[KernelKey, Measurement] = {}
         changes: dict[ChangeKey, Measurement] = {}
         for line, row in rows:
-            with named(f"line {line}"):
+            with _within(f"line {line}"):
                 _check_same_rig(row, rows[0][1])
                 if row["kind"] == "kernel":
                     _put(kernels, _kernel_key(row), row)
@@ -186,6 +186,15 @@ def read_profile(path: str | os.PathLike[str]) -> HardwareProfile:
             kernels=FrozenDict(kernels),
             changes=FrozenDict(changes),
         )
+
+
+@contextmanager
+def _within(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Within, what is wrong is raised as a `FileFormatError` that says where."""
+    try:
+        yield
+    except InputError as error:
+        raise FileFormatError(f"{place}: {error}") from error
 
 
 def _text(path: Path) -> str:

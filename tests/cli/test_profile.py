@@ -228,6 +228,16 @@ def test_a_file_of_another_rig_stays_as_it_is(
     assert read_profile("pi.csv") == other
 
 
+def test_a_file_of_another_target_or_without_a_folder(run: Run, board: list[HardwareProfile]) -> None:
+    run("profile", *HOST, "--out", "pi.csv")
+    refused(
+        run("profile", *HOST, "--target", "arm-neon:cortex-a72", "--out", "pi.csv"),
+        2,
+        "pi.csv is of arm-neon,",
+    )
+    refused(run("profile", *HOST, "--out", "none/pi.csv"), 2, "no folder none")
+
+
 def test_a_file_that_is_no_profile_stays_as_it_is(run: Run, board: list[HardwareProfile]) -> None:
     Path("notes.csv").write_text("mine\n")
     refused(run("profile", *HOST, "--out", "notes.csv"), 2, "not a profile")
