@@ -70,7 +70,14 @@ def run_models(
 def _run(command: Sequence[str], folder: Path, time_limit_s: float) -> str:
     try:
         done = subprocess.run(
-            command, cwd=folder, env={}, capture_output=True, text=True, timeout=time_limit_s, check=False
+            command,
+            cwd=folder,
+            env={},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=time_limit_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise DeviceError(f"the simulated run took more than {time_limit_s:g} s") from None
