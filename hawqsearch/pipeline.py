@@ -54,7 +54,6 @@ from hawqsearch.hardware.arm.memory import working_set
 from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board_profile import fill_from, only_measured
 from hawqsearch.hardware.fit import TimedConfig, fit
-from hawqsearch.hardware.predictor import fit_predictor
 from hawqsearch.hardware.shipped import NotInTableError, run_ms, select, shipped_profile, shipped_whole
 from hawqsearch.hardware.targets import cpu_name
 from hawqsearch.quant import calibrated_file
@@ -514,6 +513,10 @@ def _shipped_rows(network: Network, wanted: list[KernelKey | ChangeKey]) -> Hard
     if not lacking:
         return table
     try:
+        from hawqsearch.hardware.predictor import (
+            fit_predictor,
+        )  # scikit-learn, where a shape is not in the table
+
         return fit_predictor(table).fill(table, lacking)
     except InputError as error:
         raise NotInTableError(lacking) from error

@@ -23,7 +23,7 @@ def print_outcome(outcome: Outcome) -> None:
         title=f"fp32, all-int8 and the answer on {outcome.target}",
     )
     print_table(
-        ["candidate", "loss, nats", "loss above the least", "measured, ms", "size, bytes"],
+        ["candidate", "loss, nats", "loss above the least", "latency, ms", "size, bytes"],
         [_candidate_row(c) for c in outcome.candidates if c.meets],
         title="candidates within the budget, judged on the second half of the search split",
     )
@@ -37,7 +37,7 @@ def _candidate_row(candidate: Candidate) -> list[str]:
         candidate.name,
         number(candidate.loss.value if candidate.loss else None, 4),
         "-" if more is None else f"{more.value:+.2g} ± {more.stderr:.1g}",
-        number(candidate.measured.latency_ms if candidate.measured else None, 4),
+        number(candidate.measured.latency_ms if candidate.measured else candidate.predicted_ms, 4),
         number(candidate.size_bytes, 8),
     ]
 

@@ -33,6 +33,8 @@ def choose(
         first = next(iter(costs[best.name]))
         pick = min(cheaper, key=lambda c: costs[c.name][first])
         return pick, f"cheaper within the noise: {pick.name} instead of {best.name}"
+    if best.name == "runner_up":
+        return best, f"solver: its runner-up has the least loss of {_candidates(len(candidates))}"
     if best is candidates[0]:
         return best, f"solver: {best.name} has the least loss of {_candidates(len(candidates))}"
     return best, f"baseline: {best.name} has the least loss of {_candidates(len(candidates))}"

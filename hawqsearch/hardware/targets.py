@@ -89,6 +89,11 @@ def check_machine(target: Target) -> None:
     flags = cpu_flags()
     if _runs(target, flags):
         return
+    if target.runtime == "torch":
+        raise DeviceError(
+            f"{target.name} has no profile of this network; run `hawqsearch profile --target {target.name}` "
+            "on a machine whose GPU PyTorch sees"
+        )
     others = [n for n in target_names() if (t := find_target(n)).requires and _runs(t, flags)]
     hint = f"use --target {others[0]} here" if others else "no target describes it"
     wanted = f"with {' or '.join(target.requires)}" if not flags & set(target.requires) else ""

@@ -19,7 +19,7 @@ def time_interleaved(
     *,
     reference: str,
     rounds: int = 25,
-    round_ms: float = 20.0,
+    round_ms: float = 12.0,
     on_round: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
     """Time every session `rounds` times in turn; the order is reversed every other round.

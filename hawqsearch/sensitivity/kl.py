@@ -119,7 +119,7 @@ def _sweep(
 ) -> None:
     by_value = {node.value: node for node in calibrated.traced.spec.layers}
     # In step: a choice is finished, and kept, at once for all rows, yet no tensor is larger than a chunk's.
-    sweeps = [Sweep(calibrated.traced, rows) for rows in inputs.split(_CHUNK)]
+    sweeps = [Sweep(calibrated.traced, rows) for rows in torch.split(inputs, _CHUNK)]
     for names in zip(*sweeps, strict=True):
         for choice in choices_at(names[0], by_value, choices):
             if stop.is_set():
