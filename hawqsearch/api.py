@@ -12,7 +12,7 @@ from hawqsearch import closed_loop, pipeline
 from hawqsearch.core.allocation import configuration_bops
 from hawqsearch.core.bitconfig import Metric, Origin
 from hawqsearch.core.budget import Budget, check_metered
-from hawqsearch.core.data import Splits
+from hawqsearch.core.data import Split, Splits
 from hawqsearch.core.design import all_float, all_int8
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.outcome import Candidate, Evaluation, Latency, Outcome
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hawqsearch.core.protocols import MeasureBackend, SensitivityAnalyzer
     from hawqsearch.device import Device
     from hawqsearch.run_folder import RunFolder
+    from hawqsearch.validate.accuracy import Answers
 
 __all__ = ["Options", "search"]
 
@@ -237,25 +238,36 @@ class _Run:
         return ({} if runner_up is None else {"runner_up": runner_up.config}) | found
 
     def _judged(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """Loss of those that meet the budget on the second half of the search split, and paired differences."""
-        from hawqsearch.validate.accuracy import paired_difference
+        """Those that meet the budget, judged on the second half of the search split.
+
+        They are ranked by the divergence of their answers from fp32's, which tells configurations apart that
+        the labels of as many examples cannot; the loss on the labels stands beside it.
+        """
+        from hawqsearch.core.clustered import clustered_mean
+        from hawqsearch.validate.accuracy import divergences
 
         split = self.network.splits.search
         half = split[slice(len(split) // 2, None)]
-        found = {
-            c.name: pipeline.judge(
-                self.network, c.config, half, context=self.context, title=f"search split: {c.name}"
-            )
-            for c in candidates
-            if c.meets
+        judged = {
+            c.name: self._answers(c.config, half, f"search split: {c.name}") for c in candidates if c.meets
         }
-        best = min(found.values(), key=lambda a: a.mean_loss.value)
+        reference = self._answers(all_float(self.network.spec), half, "search split: fp32")
+        apart = {name: divergences(reference, found) for name, found in judged.items()}
+        best = min(apart.values(), key=lambda values: float(values.mean()))
         return tuple(
-            replace(c, loss=found[c.name].mean_loss, versus_best=paired_difference(found[c.name], best))
-            if c.name in found
+            replace(
+                c,
+                loss=judged[c.name].mean_loss,
+                divergence=clustered_mean(apart[c.name], half.groups),
+                versus_best=clustered_mean(apart[c.name] - best, half.groups),
+            )
+            if c.name in judged
             else c
             for c in candidates
         )
+
+    def _answers(self, config: FrozenDict[str, str], split: Split, title: str) -> Answers:
+        return pipeline.judge(self.network, config, split, context=self.context, title=title)
 
     def _choose(self, end: LoopEnd, candidates: tuple[Candidate, ...]) -> tuple[Candidate, str]:
         costs = {}

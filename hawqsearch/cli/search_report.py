@@ -23,7 +23,7 @@ def print_outcome(outcome: Outcome) -> None:
         title=f"fp32, all-int8 and the answer on {outcome.target}",
     )
     print_table(
-        ["candidate", "loss, nats", "loss above the least", "latency, ms", "size, bytes"],
+        ["candidate", "from fp32, nats", "above the least", "loss, nats", "latency, ms", "size, bytes"],
         [_candidate_row(c) for c in outcome.candidates if c.meets],
         title="candidates within the budget, judged on the second half of the search split",
     )
@@ -35,8 +35,9 @@ def _candidate_row(candidate: Candidate) -> list[str]:
     more = candidate.versus_best
     return [
         candidate.name,
-        number(candidate.loss.value if candidate.loss else None, 4),
+        number(candidate.divergence.value if candidate.divergence else None, 3),
         "-" if more is None else f"{more.value:+.2g} ± {more.stderr:.1g}",
+        number(candidate.loss.value if candidate.loss else None, 4),
         number(candidate.measured.latency_ms if candidate.measured else candidate.predicted_ms, 4),
         number(candidate.size_bytes, 8),
     ]
@@ -47,6 +48,7 @@ def verdict_lines(outcome: Outcome) -> list[str]:
     gap = "-" if outcome.result is None else number(outcome.result.gap, 2)
     lines = [f"solver's answer: {outcome.status}, gap {gap}", f"returned: {outcome.chosen_by}"]
     lines.append(f"budget {outcome.budget}: {_met(outcome)}")
+    lines += _int8_line(outcome)
     metric = outcome.metric
     if metric is not None:
         drop = 100 * (metric.fp32.value - metric.searched.value)
@@ -73,6 +75,17 @@ def _interval(latency: Latency) -> str:
     if latency.low_ms is None or latency.high_ms is None:
         return f"{latency.latency_ms:.4g} ms"
     return f"{latency.latency_ms:.4g} ms, 95 % interval {latency.low_ms:.4g} to {latency.high_ms:.4g}"
+
+
+def _int8_line(outcome: Outcome) -> list[str]:
+    """Where all-int8 is as good within the error bars of the test split, say so."""
+    metric = outcome.metric
+    if metric is None or set(outcome.layers.values()) == {"w8a8"}:
+        return []
+    lost = metric.searched.value - metric.int8.value
+    if lost > 1.96 * metric.searched.stderr:
+        return []
+    return [f"all-int8 is as good within the error bars of {metric.name}: {100 * metric.int8.value:.2f} %"]
 
 
 def _met_unmeasured(outcome: Outcome) -> str:

@@ -75,7 +75,8 @@ class Candidate:
     Args:
         score: of the table.
         loss: cross-entropy on the second half of the search split, None where it was not run.
-        versus_best: its loss minus that of the best candidate on the same examples.
+        divergence: of its answers from fp32's on the same examples, nats; what candidates are ranked by.
+        versus_best: its divergence minus that of the best candidate on the same examples.
         meets: whether its measured cost is within the budget; None where nothing measured it.
     """
 
@@ -87,6 +88,7 @@ class Candidate:
     size_bytes: float
     meets: bool | None
     loss: Score | None = None
+    divergence: Score | None = None
     versus_best: Score | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -98,6 +100,7 @@ class Candidate:
             "size_bytes": self.size_bytes,
             "meets": self.meets,
             "loss": _pair(self.loss),
+            "divergence": _pair(self.divergence),
             "versus_best": _pair(self.versus_best),
         }
 

@@ -19,14 +19,14 @@ def choose(
     """The candidate to return, with the reason (DESIGN section 4.6).
 
     Args:
-        candidates: those that meet the budget, each with its loss and its difference to the best; the first
+        candidates: those that meet the budget, each with its divergence and the difference to the best; the first
             is the solver's.
         costs: candidate -> bounded quantity -> cost.
 
-    The least loss wins; of those that cannot be told from it at 95 %, one that is cheaper in every bounded
+    The least divergence wins; of those that cannot be told from it at 95 %, one that is cheaper in every bounded
     quantity is preferred, the cheapest in the first of them.
     """
-    best = min(candidates, key=lambda c: c.loss.value if c.loss else 0.0)
+    best = min(candidates, key=lambda c: c.divergence.value if c.divergence else 0.0)
     same = [c for c in candidates if c.versus_best and c.versus_best.value <= _Z * c.versus_best.stderr]
     cheaper = [c for c in same if c is not best and _dominates(costs[c.name], costs[best.name])]
     if cheaper:
@@ -34,10 +34,10 @@ def choose(
         pick = min(cheaper, key=lambda c: costs[c.name][first])
         return pick, f"cheaper within the noise: {pick.name} instead of {best.name}"
     if best.name == "runner_up":
-        return best, f"solver: its runner-up has the least loss of {_candidates(len(candidates))}"
+        return best, f"solver: its runner-up has the least divergence of {_candidates(len(candidates))}"
     if best is candidates[0]:
-        return best, f"solver: {best.name} has the least loss of {_candidates(len(candidates))}"
-    return best, f"baseline: {best.name} has the least loss of {_candidates(len(candidates))}"
+        return best, f"solver: {best.name} has the least divergence of {_candidates(len(candidates))}"
+    return best, f"baseline: {best.name} has the least divergence of {_candidates(len(candidates))}"
 
 
 def _candidates(n: int) -> str:

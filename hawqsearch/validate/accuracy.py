@@ -16,28 +16,35 @@ from hawqsearch.core.sensitivity import Score
 from hawqsearch.errors import UnsupportedModelError
 from hawqsearch.runtime.session import open_session
 
-__all__ = ["Answers", "answers", "paired_difference", "simulated_answers"]
+__all__ = ["Answers", "answers", "divergences", "paired_difference", "simulated_answers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Per example of a split: whether the top answer is right, and the cross-entropy in nats; each (n,)."""
+    """What a network answered on a split.
+
+    Args:
+        correct, loss: (n,): whether the top answer is right, and the cross-entropy in nats.
+        log_p: (n, classes) float32, log softmax of the answers.
+        groups: (n,): the source of each example.
+    """
 
     correct: np.ndarray
     loss: np.ndarray
+    log_p: np.ndarray
     groups: np.ndarray
 
     def dump(self) -> bytes:
-        """The three arrays as bytes."""
+        """The arrays as bytes."""
         buffer = io.BytesIO()
-        np.savez(buffer, correct=self.correct, loss=self.loss, groups=self.groups)
+        np.savez(buffer, correct=self.correct, loss=self.loss, log_p=self.log_p, groups=self.groups)
         return buffer.getvalue()
 
     @classmethod
     def parse(cls, content: bytes) -> Answers:
         """Inverse of `dump`."""
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return cls(**{name: arrays[name] for name in ("correct", "loss", "groups")})
+            return cls(**{name: arrays[name] for name in ("correct", "loss", "log_p", "groups")})
 
     @property
     def accuracy(self) -> Score:
@@ -48,6 +55,13 @@ class Answers:
     def mean_loss(self) -> Score:
         """Cross-entropy in nats, with its standard error clustered by source."""
         return clustered_mean(self.loss, self.groups)
+
+
+def divergences(reference: Answers, other: Answers) -> np.ndarray:
+    """KL(reference || other) of each example's answer in nats: (n,)."""
+    exact = reference.log_p.astype(np.float64)
+    apart: np.ndarray = (np.exp(exact) * (exact - other.log_p)).sum(axis=1)
+    return apart
 
 
 def paired_difference(a: Answers, b: Answers) -> Score:
@@ -112,4 +126,5 @@ def _judge(logits: np.ndarray, split: Split) -> Answers:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     loss = -log_p[np.arange(len(logits)), split.labels]
-    return Answers(correct=logits.argmax(axis=1) == split.labels, loss=loss, groups=split.groups)
+    correct = logits.argmax(axis=1) == split.labels
+    return Answers(correct=correct, loss=loss, log_p=log_p.astype(np.float32), groups=split.groups)

@@ -22,6 +22,7 @@ def candidate(name: str, loss: float, *, worse_by: float = 0.0, stderr: float = 
         size_bytes=0.0,
         meets=True,
         loss=Score(loss, 0.01),
+        divergence=Score(loss, 0.01),
         versus_best=Score(worse_by, stderr),
     )
 
@@ -39,7 +40,7 @@ def test_the_solver_is_returned_where_it_has_the_least_loss() -> None:
     greedy = candidate("greedy", 0.2, worse_by=0.1, stderr=0.01)
     name, reason = chosen([SOLVER, greedy], {"solver": SAME, "greedy": SAME})
     assert name == "solver"
-    assert reason.startswith("solver: solver has the least loss of 2")
+    assert reason.startswith("solver: solver has the least divergence of 2")
 
 
 def test_a_baseline_that_wins_is_returned_and_named() -> None:
