@@ -143,6 +143,8 @@ class _Run:
             closed_loop.candidates(self.network, self.budget, end, self._others(end), self.device)
         )
         chosen, reason = self._choose(end, candidates)
+        if self.network.float_model is not None:
+            pipeline.prove(self.network, chosen.config)
         metric = self._test(chosen.config)
         outcome = self._outcome(end, "done", chosen.config, reason, candidates, metric=metric)
         self._keep(outcome)

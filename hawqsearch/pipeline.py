@@ -33,7 +33,7 @@ from hawqsearch.core.hardware import (
 from hawqsearch.core.latency import LatencyModel, Term, terms_of
 from hawqsearch.core.model import ModelSpec
 from hawqsearch.core.placement import place
-from hawqsearch.core.precision import FP32
+from hawqsearch.core.precision import FP32, Precision
 from hawqsearch.core.problem import Config, SearchProblem
 from hawqsearch.core.profile_file import expired
 from hawqsearch.core.progress import SILENT, Progress
@@ -42,7 +42,7 @@ from hawqsearch.core.size import SizeModel, container_sizes
 from hawqsearch.core.space import Allowed, SearchSpace
 from hawqsearch.core.target import Target
 from hawqsearch.core.timing import Timing
-from hawqsearch.errors import InputError
+from hawqsearch.errors import DeviceError, InputError
 from hawqsearch.export.bitconfig import bitconfig_files
 from hawqsearch.export.onnx_qdq import write_qdq
 from hawqsearch.export.sizes import file_sizes
@@ -59,6 +59,7 @@ from hawqsearch.hardware.targets import cpu_name
 from hawqsearch.quant import calibrated_file
 from hawqsearch.quant.calibrated import CalibratedModel, calibrate
 from hawqsearch.quant.simulate import simulate
+from hawqsearch.runtime.kernels import FLOAT_KERNELS, INT8_KERNELS, kernels_ran
 from hawqsearch.runtime.session import open_session, runtime_version
 from hawqsearch.runtime.timing import time_interleaved
 from hawqsearch.sensitivity.choices import quantizer_choices
@@ -83,6 +84,7 @@ __all__ = [
     "no_scores",
     "open_network",
     "profile",
+    "prove",
     "shipped",
     "time_whole",
 ]
@@ -571,6 +573,21 @@ def describe(network: Network, config: Config, *, origin: Origin) -> tuple[str, 
     return bitconfig_files(
         network.spec, network.target, config, network.calibrated, origin=origin, ties=network.space.ties
     )
+
+
+def prove(network: Network, config: Config) -> None:
+    """Raise `DeviceError` unless the runtime's own profile shows every layer in the kernel that `config` says."""
+    feed = {"input": np.repeat(network.splits.calibration.inputs[:1], network.batch, axis=0)}
+    signed = network.target.scheme.signed_activations
+    ran = kernels_ran(deploy(network, config), feed, signed_activations=signed)
+    for layer in network.spec.layers:
+        own = {op for name, op in ran.items() if name.removeprefix("fused ").split("/")[0] == layer.name}
+        int8 = Precision.parse(config[layer.name]).quantizes_input
+        if not own & (INT8_KERNELS if int8 else FLOAT_KERNELS):
+            raise DeviceError(
+                f"the runtime did not run {layer.name} as {config[layer.name]}: its profile shows "
+                f"{', '.join(sorted(own)) or 'no such node'}; pin the layer to fp32, or report it"
+            )
 
 
 def time_whole(

@@ -278,3 +278,18 @@ def test_the_function_stays_a_function_after_it_was_called(wide: Outcome, narrow
     assert narrow
     assert hawqsearch.search is api.search
     assert callable(hawqsearch.search)
+
+
+def test_a_layer_that_ran_in_another_kernel_is_not_returned(
+    folder: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime's profile is the proof: where it shows another kernel than the answer says, the run fails."""
+    ran = pipeline.kernels_ran
+
+    def wrong(*arguments: Any, **named: Any) -> dict[str, str]:
+        swapped = {"QLinearConv": "FusedConv", "FusedConv": "QLinearConv", "Conv": "QLinearConv"}
+        return {name: swapped.get(op, op) for name, op in ran(*arguments, **named).items()}
+
+    monkeypatch.setattr(pipeline, "kernels_ran", wrong)
+    with pytest.raises(DeviceError, match="did not run"):
+        run(folder, target, NARROW, "wrong")
