@@ -78,9 +78,11 @@ def _interval(latency: Latency) -> str:
 
 
 def _int8_line(outcome: Outcome) -> list[str]:
-    """Where all-int8 is as good within the error bars of the test split, say so."""
+    """Where all-int8 is within the budget and as good within the error bars of the test split, say so."""
     metric = outcome.metric
     if metric is None or set(outcome.layers.values()) == {"w8a8"}:
+        return []
+    if not any(c.meets and all(c.config[n] == "w8a8" for n in outcome.layers) for c in outcome.candidates):
         return []
     lost = metric.searched.value - metric.int8.value
     if lost > 1.96 * metric.searched.stderr:
