@@ -143,7 +143,9 @@ class _Run:
             closed_loop.candidates(self.network, self.budget, end, self._others(end), self.device)
         )
         chosen, reason = self._choose(end, candidates)
-        if self.network.float_model is not None:
+        if (
+            self.device is not None and self.device.is_timed
+        ):  # elsewhere the kernels here are not the device's
             pipeline.prove(self.network, chosen.config)
         metric = self._test(chosen.config)
         outcome = self._outcome(end, "done", chosen.config, reason, candidates, metric=metric)
