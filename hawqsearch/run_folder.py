@@ -6,6 +6,7 @@ import contextlib
 import csv
 import datetime
 import io
+import itertools
 import json
 import os
 import shutil
@@ -26,9 +27,11 @@ _FILES: Final = ("model.onnx", "config.json", "scales.safetensors", "layers.csv"
 
 
 def default_run_folder(space: str, target: str) -> Path:
-    """`runs/<utc>-<space>-<target>` below the working directory."""
+    """`runs/<utc>-<space>-<target>` below the working directory, numbered where a second saw two runs."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    return Path("runs") / f"{now}-{space}-{target}"
+    folder = Path("runs") / f"{now}-{space}-{target}"
+    again = (folder.with_name(f"{folder.name}-{k}") for k in itertools.count(2))
+    return next(path for path in itertools.chain([folder], again) if not path.exists())
 
 
 @dataclass(frozen=True, slots=True)

@@ -360,10 +360,14 @@ def test_rows_that_the_board_lacks_are_predicted(
     run: Run, board: list[HardwareProfile], table: HardwareProfile
 ) -> None:
     run("profile", *HOST, "--out", "pi.csv")
-    whole = json.loads(run(*SEARCH, "--profile", "pi.csv").out)
+    answer = run(*SEARCH, "--profile", "pi.csv")
+    assert answer.out, answer.err
+    whole = json.loads(answer.out)
     few = dict(list(board[0].kernels.items())[:2])
     write_profile("few.csv", dataclasses.replace(board[0], kernels=FrozenDict(few), changes=FrozenDict()))
-    found = json.loads(run(*SEARCH, "--profile", "few.csv").out)
+    answer = run(*SEARCH, "--profile", "few.csv")
+    assert answer.out, answer.err
+    found = json.loads(answer.out)
     assert found["origin"].startswith("predicted: Raspberry Pi 5")
     assert found["predicted"]["latency_ms"] == pytest.approx(
         whole["predicted"]["latency_ms"]
