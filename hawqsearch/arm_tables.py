@@ -49,8 +49,8 @@ __all__ = ["NETWORKS", "Entry", "main"]
 _LOG = logging.getLogger("hawqsearch.arm_tables")
 _FOLDER: Final = Path(__file__).parent.parent / "hw_profiles" / TARGET / "profiles"
 _SEED: Final = 0
-_GRID_KERNELS: Final = 900
-_GRID_CHANGES: Final = 60
+_GRID_KERNELS: Final = 330
+_GRID_CHANGES: Final = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,15 @@ from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.arm.counts import Counts, ModelRun, NodeRun
 
-__all__ = ["CALIBRATION", "Overheads", "calibration_model", "change_cost", "kernel_cost", "overheads"]
+__all__ = [
+    "CALIBRATION",
+    "Overheads",
+    "calibration_model",
+    "change_cost",
+    "kernel_cost",
+    "named_cost",
+    "overheads",
+]
 
 CostOf = Callable[[Counts], float]
 
@@ -85,6 +93,14 @@ def kernel_cost(run: ModelRun, around: Overheads, cost_of: CostOf) -> float:
         raise DeviceError(f"the simulated run shows no kernel, only {sorted({n.op for n in run.nodes})}")
     outside = sum(_own(node, around, cost_of) for node in run.nodes if node.op in _AROUND)
     return max(0.0, cost_of(run.whole) - around.run - outside)
+
+
+def named_cost(run: ModelRun, around: Overheads, cost_of: CostOf) -> float:
+    """Cost of the kernel of a model in which other kernels run beside it."""
+    own = [node for node in run.nodes if node.name.startswith(_KERNEL) and _is_kernel(node)]
+    if not own:
+        raise DeviceError(f"the simulated run shows no kernel, only {sorted({n.op for n in run.nodes})}")
+    return sum(_own(node, around, cost_of) for node in own)
 
 
 def change_cost(run: ModelRun, around: Overheads, cost_of: CostOf) -> float:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.errors import DeviceError
-from hawqsearch.hardware.arm.attribution import Overheads, change_cost, kernel_cost, overheads
+from hawqsearch.hardware.arm.attribution import Overheads, change_cost, kernel_cost, named_cost, overheads
 from hawqsearch.hardware.arm.counts import Counts, ModelRun, NodeRun, instructions, parse_counts
 
 counts = st.dictionaries(
@@ -81,6 +81,13 @@ def test_a_kernel_is_what_is_left_without_the_run_and_the_transposes() -> None:
 def test_a_kernel_that_never_ran_is_told() -> None:
     with pytest.raises(DeviceError, match="no kernel, only"):
         kernel_cost(_run(1000, ("t", "Transpose", 75)), OVERHEADS, _cost)
+
+
+def test_a_kernel_among_others_is_known_by_its_name() -> None:
+    run = _run(5000, ("before_kernel", "QLinearConv", 900), ("kernel_token_2", "NhwcMaxPool", 400))
+    assert named_cost(run, OVERHEADS, _cost) == 400 - 35
+    with pytest.raises(DeviceError, match="no kernel, only"):
+        named_cost(_run(5000, ("before_kernel", "QLinearConv", 900)), OVERHEADS, _cost)
 
 
 def test_a_change_is_what_ran_between_the_kernels() -> None:
