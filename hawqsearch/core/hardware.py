@@ -13,6 +13,7 @@ __all__ = [
     "ORIGINS",
     "Change",
     "ChangeKey",
+    "Energy",
     "HardwareProfile",
     "KernelKey",
     "Measurement",
@@ -94,8 +95,23 @@ class ChangeKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Energy:
+    """Median of `n` readings of `counter` in mJ above idle, with the quartiles; always measured."""
+
+    median_mj: float
+    low_mj: float
+    high_mj: float
+    n: int
+    counter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Middle (median, or mean of the middle half) of `n` runs in ms, with the quartiles, origin and day."""
+    """Middle (median, or mean of the middle half) of `n` runs in ms, with the quartiles, origin and day.
+
+    Args:
+        energy: None where no counter metered it.
+    """
 
     median_ms: float
     low_ms: float
@@ -103,6 +119,7 @@ class Measurement:
     n: int
     date: str
     origin: str = "measured"
+    energy: Energy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +151,12 @@ class HardwareProfile:
         """The weakest word of its rows, with the rig and the date."""
         words = {m.origin for m in (*self.kernels.values(), *self.changes.values())}
         return f"{weakest_origin(words)}: {self.rig}, {self.date}"
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """What metered its rows' energy; empty where energy is absent."""
+        rows = (*self.kernels.values(), *self.changes.values())
+        return tuple(sorted({m.energy.counter for m in rows if m.energy is not None}))
 
 
 def weakest_origin(words: Iterable[str]) -> str:

@@ -26,6 +26,12 @@ class SharedRow:
         return self.second.median_ms / self.first.median_ms if self.first.median_ms > 0 else None
 
     @property
+    def energy_ratio(self) -> float | None:
+        """Second's energy over first's; None where either was not metered, or the first took none."""
+        a, b = self.first.energy, self.second.energy
+        return b.median_mj / a.median_mj if a is not None and b is not None and a.median_mj > 0 else None
+
+    @property
     def overlap(self) -> bool:
         """Whether the ranges between quartiles have a time in common: then the two may well be alike."""
         return self.first.low_ms <= self.second.high_ms and self.second.low_ms <= self.first.high_ms

@@ -1,7 +1,8 @@
 """A `HardwareProfile` as one CSV file: every row says by itself what it is of and what it was made on.
 
 `precision` holds a kernel's precision or a change's direction; a change has its tensor's shape as `input`. `rows` is
-how many the file has, so that one that was cut short is known for it. Shapes are written 1x8x16x16.
+how many the file has, so that one that was cut short is known for it. Shapes are written 1x8x16x16. Columns of energy
+are there where something was metered (see `energy_columns`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from hawqsearch.core.energy_columns import ENERGY_COLUMNS, check_energy_columns, energy_cells, energy_of
 from hawqsearch.core.files import write_atomic
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import (
@@ -58,6 +60,8 @@ ValueT = TypeVar("ValueT")
 def merge(first: HardwareProfile, second: HardwareProfile) -> HardwareProfile:
     """Rows of both; of a row that is in both the newer, on the same day `second`'s.
 
+    Energy stays where the newer row was only timed.
+
     Raises `InputError` where they are of different targets or rigs.
     """
     check_rig(first, second.rig)
@@ -94,8 +98,15 @@ def check_rig(profile: HardwareProfile, rig: Rig) -> None:
 def _newer(
     first: Mapping[KeyT, Measurement], second: Mapping[KeyT, Measurement]
 ) -> FrozenDict[KeyT, Measurement]:
-    taken = {k: m for k, m in second.items() if k not in first or m.date >= first[k].date}
-    return FrozenDict({**first, **taken})
+    return FrozenDict(
+        {**first, **{k: m if k not in first else _newest(first[k], m) for k, m in second.items()}}
+    )
+
+
+def _newest(first: Measurement, second: Measurement) -> Measurement:
+    newer, older = (second, first) if second.date >= first.date else (first, second)
+    timed_only = newer.energy is None and newer.origin == "measured"
+    return replace(newer, energy=older.energy) if timed_only else newer
 
 
 # ---------------------------------------------------------------- writing
@@ -107,7 +118,8 @@ def write_profile(path: str | os.PathLike[str], profile: HardwareProfile) -> Non
     if n == 0:
         raise InputError(f"the profile of {profile.rig} has no rows; nothing is written to {path}")
     text = io.StringIO(newline="")
-    rows = csv.DictWriter(text, fieldnames=_COLUMNS, restval="", lineterminator="\n")
+    columns = (*_COLUMNS, *ENERGY_COLUMNS) if profile.counters else _COLUMNS
+    rows = csv.DictWriter(text, fieldnames=columns, restval="", lineterminator="\n")
     rows.writeheader()
     common = {"schema_version": _VERSION, "rows": n, "target": profile.target} | _rig_cells(profile.rig)
     for kernel, row in profile.kernels.items():
@@ -149,6 +161,7 @@ def _measurement_cells(row: Measurement) -> dict[str, object]:
         "n": row.n,
         "date": row.date,
         "origin": row.origin,
+        **energy_cells(row.energy),
     }
 
 
@@ -221,7 +234,7 @@ def _rows(text: str) -> list[tuple[int, dict[str, str]]]:
     for line, row in rows:
         if None in row.values() or None in row:
             raise FileFormatError(
-                f"line {line} has not {len(_COLUMNS)} cells; was it cut short? write it again"
+                f"line {line} has not {len(reader.fieldnames or ())} cells; was it cut short? write it again"
             )
     stated = _count(rows[0][1], "rows")
     if len(rows) != stated or not text.endswith("\n"):
@@ -243,11 +256,12 @@ def _check_header(names: Iterable[str], rows: list[tuple[int, dict[str, str]]]) 
             f"schema_version is {stated!r}, this release reads {_VERSION}; upgrade hawqsearch"
         )
     for name in names:
-        if name not in _COLUMNS:
+        if name not in (*_COLUMNS, *ENERGY_COLUMNS):
             raise FileFormatError(str(UnknownNameError("column", name, _COLUMNS)))
     for name in _COLUMNS:
         if names.count(name) != 1:
             raise FileFormatError(f"it has column {name} {names.count(name)} times; it must be there once")
+    check_energy_columns(names)
 
 
 def _check_same_rig(row: Mapping[str, str], first: Mapping[str, str]) -> None:
@@ -300,6 +314,9 @@ def _change_key(row: Mapping[str, str]) -> ChangeKey:
 def _measurement(row: Mapping[str, str]) -> Measurement:
     if row["origin"] not in ORIGINS:
         raise UnknownNameError("origin", row["origin"], ORIGINS)
+    energy = energy_of(row)
+    if energy is not None and row["origin"] != "measured":
+        raise FileFormatError(f"energy is metered or absent, and this row is {row['origin']}")
     return Measurement(
         median_ms=_cell(row, "median_ms", _time),
         low_ms=_cell(row, "quartile1_ms", _time),
@@ -307,6 +324,7 @@ def _measurement(row: Mapping[str, str]) -> Measurement:
         n=_count(row, "n"),
         date=_cell(row, "date", lambda text: datetime.date.fromisoformat(text).isoformat()),
         origin=row["origin"],
+        energy=energy,
     )
 
 

@@ -16,6 +16,7 @@ from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import (
     Change,
     ChangeKey,
+    Energy,
     HardwareProfile,
     KernelKey,
     Measurement,
@@ -41,6 +42,12 @@ measurements = st.builds(
     date=st.dates().map(lambda day: day.isoformat()),
     origin=st.sampled_from(["measured", "simulated", "published", "predicted"]),
 )
+energies = st.builds(
+    Energy, median_mj=times, low_mj=times, high_mj=times, n=st.integers(0, 10**6), counter=names
+)
+metered = st.builds(
+    lambda row, energy: replace(row, origin="measured", energy=energy), measurements, energies
+)
 signatures = st.builds(
     Signature,
     op=st.sampled_from(["conv", "linear", "add", "concat", "avg_pool", "max_pool"]),
@@ -60,8 +67,8 @@ rigs = st.builds(Rig, device=names, runtime=names, threads=sides, batch=sides)
 
 @st.composite
 def profiles(draw: st.DrawFn, rig: st.SearchStrategy[Rig] = rigs) -> HardwareProfile:
-    kernels = draw(st.dictionaries(kernel_keys, measurements, max_size=4))
-    changes = draw(st.dictionaries(change_keys, measurements, max_size=4, min_size=not kernels))
+    kernels = draw(st.dictionaries(kernel_keys, measurements | metered, max_size=4))
+    changes = draw(st.dictionaries(change_keys, measurements | metered, max_size=4, min_size=not kernels))
     return HardwareProfile(
         target=draw(names),
         rig=draw(rig),
@@ -275,3 +282,65 @@ def test_the_difference() -> None:
     assert (apart.ratio, apart.overlap) == (3.0, False)
     nothing = difference(profile({CONV: row(0.0, spread=0.0)}), profile({CONV: row()})).shared[0]
     assert nothing.ratio is None
+
+
+# ---------------------------------------------------------------- energy
+
+RAPL = Energy(median_mj=3.0, low_mj=2.9, high_mj=3.2, n=7, counter="RAPL package-0")
+METERED = profile({CONV: replace(row(), energy=RAPL), LINEAR: row(2.0)})
+
+
+def test_without_energy_the_file_has_no_column_for_it(tmp_path: Path) -> None:
+    write_profile(tmp_path / "timed.csv", GOOD)
+    assert "energy" not in (tmp_path / "timed.csv").read_text()
+
+
+def test_absent_energy_is_empty_and_read_as_absent(tmp_path: Path) -> None:
+    write_profile(tmp_path / "metered.csv", METERED)
+    cells = list(csv.DictReader((tmp_path / "metered.csv").read_text().splitlines()))
+    assert [c["energy_mj"] for c in cells] == ["3.0", "", ""]
+    read = read_profile(tmp_path / "metered.csv")
+    assert read.kernels[CONV].energy == RAPL
+    assert read.kernels[LINEAR].energy is None
+    assert read.counters == ("RAPL package-0",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (",3.0,2.9,3.2,7,", ",nan,2.9,3.2,7,", "energy_mj is 'nan'"),
+        (",3.0,2.9,3.2,7,", ",-3.0,2.9,3.2,7,", "not negative"),
+        (",3.0,2.9,3.2,7,", ",3.0,inf,3.2,7,", "energy_quartile1_mj"),
+        (",3.0,2.9,3.2,7,", ",much,2.9,3.2,7,", "must be a number"),
+        (",3.0,2.9,3.2,7,", ",3.0,2.9,3.2,some,", "energy_n"),
+        (",3.0,2.9,3.2,7,", ",3.0,,3.2,7,", "energy_quartile1_mj is empty"),
+        (",measured,3.0", ",simulated,3.0", "metered or absent"),
+        ("energy_n,", "energy_m,", "energy_m"),
+        ("energy_quartile1_mj", "energy_quartile3_mj", "of the columns of energy"),
+    ],
+)
+def test_energy_that_makes_no_sense(tmp_path: Path, old: str, new: str, says: str) -> None:
+    path = tmp_path / "metered.csv"
+    write_profile(path, METERED)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(FileFormatError, match=says):
+        read_profile(path)
+
+
+def test_a_newer_time_leaves_the_energy_and_a_newer_energy_replaces_it() -> None:
+    later = row(5.0, date="2026-11-22")
+    assert merge(METERED, profile({CONV: later})).kernels[CONV] == replace(later, energy=RAPL)
+    other = replace(RAPL, median_mj=9.0)
+    assert merge(METERED, profile({CONV: replace(later, energy=other)})).kernels[CONV].energy == other
+    assert merge(profile({CONV: later}), METERED).kernels[CONV] == replace(later, energy=RAPL)
+    guessed = replace(later, origin="predicted")
+    assert merge(METERED, profile({CONV: guessed})).kernels[CONV].energy is None
+
+
+def test_a_difference_has_a_ratio_of_energies_where_both_have_them() -> None:
+    twice = profile({CONV: replace(row(), energy=replace(RAPL, median_mj=6.0))})
+    rows = {r.key: r for r in difference(METERED, twice).shared}
+    assert rows[CONV].energy_ratio == 2.0
+    assert rows[CHANGE].energy_ratio is None
