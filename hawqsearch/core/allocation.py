@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hawqsearch.core.cost import Cost
+from hawqsearch.core.cost import FREE, Cost
+from hawqsearch.core.energy import EnergyModel
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import Change
 from hawqsearch.core.latency import LatencyModel, Term
@@ -33,6 +34,7 @@ class Tables:
     sensitivity: SensitivityTable
     sizes: SizeModel
     latency: LatencyModel | None = None
+    energy: EnergyModel | None = None
 
     def __post_init__(self) -> None:
         if self.sensitivity.fingerprint != self.spec.fingerprint:
@@ -61,8 +63,13 @@ def allocation_problem(
                 for p in tables.precisions[node.name]
             }
         )
-    latency = None if tables.latency is None else tables.latency.fixed_ms
-    base = Cost(latency_ms=latency, size_bytes=tables.sizes.base, bops=0.0, weight_bits=0.0)
+    base = Cost(
+        latency_ms=None if tables.latency is None else tables.latency.fixed_ms,
+        energy_mj=None if tables.energy is None else tables.energy.fixed_mj,
+        size_bytes=tables.sizes.base,
+        bops=0.0,
+        weight_bits=0.0,
+    )
     return SearchProblem(
         choices=FrozenDict(choices),
         edges=tuple(_edge(tables, tensor) for tensor in tables.spec.tensors),
@@ -79,7 +86,7 @@ def configuration_bops(spec: ModelSpec, config: Mapping[str, str]) -> float:
 
 
 def _fixed() -> FrozenDict[str, Choice]:
-    return FrozenDict({"fp32": Choice(0.0, Cost(latency_ms=0.0, size_bytes=0.0, bops=0.0, weight_bits=0.0))})
+    return FrozenDict({"fp32": Choice(0.0, FREE)})
 
 
 def _bops(node: NodeSpec, precision: Precision) -> float:
@@ -90,9 +97,13 @@ def _milliseconds(tables: Tables, term: Term) -> float | None:
     return None if tables.latency is None else tables.latency.terms[term]
 
 
+def _millijoules(tables: Tables, term: Term) -> float | None:
+    return None if tables.energy is None else tables.energy.terms[term]
+
+
 def _choice(tables: Tables, node: NodeSpec, precision: Precision, *, pairs: float) -> Choice:
     kernel = tables.target.kernel(node.op, str(precision))
-    latency = 0.0 if kernel is None else _milliseconds(tables, Term(node.name, kernel.timed_as))
+    term = None if kernel is None else Term(node.name, kernel.timed_as)
     score, size = pairs, 0.0
     if node.is_weighted:
         score += tables.sensitivity.weight(node.name, precision.weight.name).value
@@ -101,7 +112,8 @@ def _choice(tables: Tables, node: NodeSpec, precision: Precision, *, pairs: floa
         score += tables.sensitivity.activation(node.tensor, "int8").value
         size += tables.sizes.quantizers[node.tensor]
     cost = Cost(
-        latency_ms=latency,
+        latency_ms=0.0 if term is None else _milliseconds(tables, term),
+        energy_mj=0.0 if term is None else _millijoules(tables, term),
         size_bytes=size,
         bops=_bops(node, precision),
         weight_bits=float(node.n_weights * precision.weight.bits),
@@ -151,8 +163,10 @@ def _names(precisions: set[Precision]) -> frozenset[str]:
 
 
 def _change_cost(tables: Tables, tensor: TensorSpec, change: Change, size: float) -> Cost:
+    term = Term(tensor.name, change.value)
     return Cost(
-        latency_ms=_milliseconds(tables, Term(tensor.name, change.value)),
+        latency_ms=_milliseconds(tables, term),
+        energy_mj=_millijoules(tables, term),
         size_bytes=size,
         bops=0.0,
         weight_bits=0.0,

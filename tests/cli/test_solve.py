@@ -118,3 +118,42 @@ def test_ctrl_c_is_exit_130(tmp_path: Path) -> None:
         os.kill(running.pid, signal.SIGINT)
         out, err = running.communicate(timeout=20)
     assert (running.returncode, out, err) == (130, "", "error: interrupted\n")
+
+
+def test_a_limit_in_millijoules_binds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Changes of precision take energy too: the cheapest layers alone would fit, with the edge they do not."""
+
+    def document(limit: float) -> dict[str, object]:
+        layer = {
+            "fp32": {"score": 0.0, "energy_mj": 2.0},
+            "w8a8": {"score": 1.0, "energy_mj": 0.5},
+        }
+        edge = {"precisions": ["w8a8", "fp32"], "energy_mj": 0.4}
+        return {
+            "schema": "hawqsearch.problem",
+            "schema_version": 1,
+            "layers": {"first": layer, "second": layer},
+            "edges": [{"from": "first", "to": "second", "costs": [edge]}],
+            "base": {"energy_mj": 0.1},
+            "limits": {"energy_mj": limit},
+        }
+
+    answers = {}
+    for limit in (2.8, 2.6, 2.5):
+        (tmp_path / "problem.json").write_text(json.dumps(document(limit)))
+        assert main(["solve", str(tmp_path / "problem.json"), "--json"]) == 0
+        answers[limit] = json.loads(capsys.readouterr().out)
+    assert answers[2.8]["layers"] == answers[2.6]["layers"] == {"first": "fp32", "second": "w8a8"}
+    assert answers[2.8]["cost"]["energy_mj"] == pytest.approx(2.6)
+    assert answers[2.5]["layers"] == {"first": "w8a8", "second": "w8a8"}
+    assert answers[2.5]["cost"]["latency_ms"] is None
+
+
+def test_a_limit_in_millijoules_on_a_layer_without_energy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = {"first": {"fp32": {"score": 0.0, "latency_ms": 1.0}}}
+    content = {"schema": "hawqsearch.problem", "schema_version": 1, "layers": layers}
+    (tmp_path / "problem.json").write_text(json.dumps(content | {"limits": {"energy_mj": 1.0}}))
+    assert main(["solve", str(tmp_path / "problem.json")]) == 2
+    assert "energy_mj is limited but unknown for first fp32" in capsys.readouterr().err

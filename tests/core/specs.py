@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 
 from hawqsearch.core.allocation import Tables
+from hawqsearch.core.energy import EnergyModel
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import Change
 from hawqsearch.core.latency import LatencyModel, Term
@@ -108,6 +109,12 @@ def generated_tables(seed: int, *, pairs: bool = False) -> Tables:
         ),
         latency=LatencyModel(
             fixed_ms=source.random(),
+            terms=FrozenDict({term: source.random() for term in terms}),
+            spread=0.0,
+            n_fitted=0,
+        ),
+        energy=EnergyModel(
+            fixed_mj=source.random(),
             terms=FrozenDict({term: source.random() for term in terms}),
             spread=0.0,
             n_fitted=0,

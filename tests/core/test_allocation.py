@@ -43,6 +43,16 @@ def test_its_latency_is_that_of_the_latency_model(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_its_energy_is_that_of_the_energy_model(seed: int) -> None:
+    tables = generated_tables(seed)
+    problem = allocation_problem(tables, {})
+    assert tables.energy is not None
+    for config in every_config(tables):
+        expected = tables.energy.predict_mj(tables.spec, tables.target, config)
+        assert problem.cost(config | ENDS).energy_mj == pytest.approx(expected, abs=1e-9), config
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_its_size_is_that_of_the_parts_in_the_file(seed: int) -> None:
     tables = generated_tables(seed)
     problem, spec, sizes = allocation_problem(tables, {}), tables.spec, tables.sizes
@@ -140,6 +150,14 @@ def test_without_a_latency_model_a_latency_is_unknown_and_cannot_be_limited() ->
     assert problem.cost(config).latency_ms is None
     with pytest.raises(InputError, match="latency_ms is limited but unknown"):
         allocation_problem(tables, {"latency_ms": 1.0})
+
+
+def test_without_an_energy_model_energy_is_unknown_and_cannot_be_limited() -> None:
+    tables = dataclasses.replace(generated_tables(1), energy=None)
+    config = next(every_config(tables)) | ENDS
+    assert allocation_problem(tables, {"latency_ms": 1e9}).cost(config).energy_mj is None
+    with pytest.raises(InputError, match="energy_mj is limited but unknown"):
+        allocation_problem(tables, {"energy_mj": 1.0})
 
 
 def test_sensitivities_of_another_model_are_refused() -> None:
