@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ from hawqsearch.core.budget import Budget
 from hawqsearch.core.design import all_float, all_int8, random_mixed
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.device import TimedDevice
-from hawqsearch.hardware.ort import OrtBackend
+from hawqsearch.hardware.local import LocalBackend
 from hawqsearch.hardware.targets import find_target
 from hawqsearch.pipeline import Context, Network
-from hawqsearch.runtime.session import open_session
+from hawqsearch.runtime.onnxruntime_cpu import OnnxRuntime
 from hawqsearch.runtime.timing import time_interleaved
 from hawqsearch.sensitivity.kl import KlAnalyzer
 from hawqsearch.spaces import find_space, load_model, load_splits
@@ -71,7 +72,7 @@ def study(space: str, target: str, n_random: int, context: Context) -> list[dict
         load_model(file), load_splits(file), find_target(target), file.space, context=context
     )
     rig = pipeline.local_rig(network.target, threads=1, batch=1)
-    hardware = pipeline.profile(network, rig, OrtBackend(), context=context)
+    hardware = pipeline.profile(network, rig, LocalBackend(), context=context)
     device = TimedDevice.open(network, rig, hardware, context)
     rows = random_rows(network, device, n_random)
     table = pipeline.analyze(network, KlAnalyzer(), context=context)
@@ -142,10 +143,13 @@ def timed_again(network: Network, config: FrozenDict[str, str], share: float) ->
 
 def again(folder: Path) -> None:
     """In the fresh process: time both models, print the ratio as JSON."""
-    sessions = {n: open_session(folder / f"{n}.onnx") for n in ("answer", "fp32")}
-    wall, cpu = time.perf_counter(), time.process_time()
-    timed = time_interleaved(sessions, {"input": np.load(folder / "input.npy")}, reference="fp32", rounds=25)
-    share = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    feed = {"input": np.load(folder / "input.npy")}
+    with ExitStack() as stack:
+        opened = {n: OnnxRuntime().open((folder / f"{n}.onnx").read_bytes()) for n in ("answer", "fp32")}
+        sessions = {name: stack.enter_context(session) for name, session in opened.items()}
+        wall, cpu = time.perf_counter(), time.process_time()
+        timed = time_interleaved(sessions, feed, reference="fp32", rounds=25)
+        share = (time.process_time() - cpu) / (time.perf_counter() - wall)
     print(json.dumps({"ratio": timed["answer"].ratio.median, "cpu_share": share}))
 
 

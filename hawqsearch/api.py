@@ -26,7 +26,6 @@ from hawqsearch.core.verdict import choose
 from hawqsearch.device import ModelledDevice, TimedDevice
 from hawqsearch.errors import InfeasibleError, InterruptedRunError
 from hawqsearch.pipeline import Context, Network
-from hawqsearch.runtime.session import runtime_version
 
 if TYPE_CHECKING:
     import torch
@@ -165,10 +164,10 @@ class _Run:
             if self.options.board is not None:
                 return ModelledDevice.of_board(self.network, self.options.board, self.context)
             return ModelledDevice.open(self.network)
-        from hawqsearch.hardware.ort import OrtBackend
+        from hawqsearch.hardware.local import LocalBackend
 
         rig = pipeline.local_rig(self.network.target, threads=self.options.threads, batch=self.options.batch)
-        backend = self.options.backend or OrtBackend()
+        backend = self.options.backend or LocalBackend()
         hardware = pipeline.profile(self.network, rig, backend, context=self.context)
         return TimedDevice.open(self.network, rig, hardware, self.context)
 
@@ -295,7 +294,7 @@ class _Run:
             name=self.options.metric,
             n=len(test),
             n_groups=len(set(test.groups.tolist())),
-            runtime=runtime_version() if self.network.target.runtime else "simulation",
+            runtime=pipeline.judged_by(self.network.target),
             **scores,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,8 +60,8 @@ from hawqsearch.hardware.targets import cpu_name
 from hawqsearch.quant import calibrated_file
 from hawqsearch.quant.calibrated import CalibratedModel, calibrate
 from hawqsearch.quant.simulate import simulate
-from hawqsearch.runtime.kernels import FLOAT_KERNELS, INT8_KERNELS, kernels_ran
-from hawqsearch.runtime.session import open_session, runtime_version
+from hawqsearch.runtime.find import RUNTIMES, find_runtime
+from hawqsearch.runtime.interface import Arithmetic
 from hawqsearch.runtime.timing import time_interleaved
 from hawqsearch.sensitivity.choices import quantizer_choices
 from hawqsearch.validate.accuracy import Answers, answers, simulated_answers
@@ -68,6 +69,7 @@ from hawqsearch.validate.accuracy import Answers, answers, simulated_answers
 if TYPE_CHECKING:
     from hawqsearch.core.bitconfig import Origin
     from hawqsearch.core.protocols import MeasureBackend, SensitivityAnalyzer
+    from hawqsearch.runtime.interface import Runtime
 
 __all__ = [
     "Context",
@@ -80,6 +82,7 @@ __all__ = [
     "design",
     "from_board",
     "judge",
+    "judged_by",
     "local_rig",
     "no_scores",
     "open_network",
@@ -354,7 +357,7 @@ def _parse_table(content: bytes, network: Network, choices: tuple[QuantizerChoic
 
 def local_rig(target: Target, *, threads: int, batch: int) -> Rig:
     """This machine, as profiles of `target` name it."""
-    return Rig(device=cpu_name(), runtime=runtime_version(), threads=threads, batch=batch)
+    return Rig(device=cpu_name(), runtime=_runtime(target).version, threads=threads, batch=batch)
 
 
 def profile(network: Network, rig: Rig, backend: MeasureBackend, *, context: Context) -> HardwareProfile:
@@ -364,7 +367,7 @@ def profile(network: Network, rig: Rig, backend: MeasureBackend, *, context: Con
     """
     kernels, changes = _profile_keys(network)
     base = {"rig": asdict(rig), "scheme": asdict(network.target.scheme), "backend": repr(backend)}
-    base["code"] = code_version("hardware/micro.py", "hardware/ort.py", "runtime", *_folder_of(backend))
+    base["code"] = code_version("hardware/micro.py", "hardware/local.py", "runtime", *_folder_of(backend))
     keys: list[KernelKey | ChangeKey] = [*kernels, *changes]
     known = {k: m for k in keys if (m := _known_row(context.cache, base, k)) is not None}
     todo = [k for k in keys if k not in known]
@@ -496,10 +499,9 @@ def from_board(
         )
     else:
         hardware = select(measured, kernels, changes)
-    if expired(hardware, runtime_version()):
-        context.progress.note(
-            f"the board ran {hardware.rig.runtime}; accuracy is checked by {runtime_version()}"
-        )
+    here = judged_by(network.target)
+    if expired(hardware, here):
+        context.progress.note(f"the board ran {hardware.rig.runtime}; accuracy is checked by {here}")
     parts = parts_alone(network, hardware)
     fixed_ms = run_ms(parse_core(network.target.variant))
     return hardware, fit(parts, _groups(network, parts), [], fixed_ms=fixed_ms)
@@ -579,11 +581,12 @@ def prove(network: Network, config: Config) -> None:
     """Raise `DeviceError` unless the runtime's own profile shows every layer in the kernel that `config` says."""
     feed = {"input": np.repeat(network.splits.calibration.inputs[:1], network.batch, axis=0)}
     signed = network.target.scheme.signed_activations
-    ran = kernels_ran(deploy(network, config), feed, signed_activations=signed)
+    runtime = _runtime(network.target)
+    ran = runtime.kernels_ran(deploy(network, config), feed, signed_activations=signed)
     for layer in network.spec.layers:
-        own = {op for name, op in ran.items() if name.removeprefix("fused ").split("/")[0] == layer.name}
+        own = {op for name, op in ran.items() if name.split("/")[0] == layer.name}
         int8 = Precision.parse(config[layer.name]).quantizes_input
-        if not own & (INT8_KERNELS if int8 else FLOAT_KERNELS):
+        if (Arithmetic.INT8 if int8 else Arithmetic.FLOAT) not in map(runtime.arithmetic, own):
             raise DeviceError(
                 f"the runtime did not run {layer.name} as {config[layer.name]}: its profile shows "
                 f"{', '.join(sorted(own)) or 'no such node'}; pin the layer to fp32, or report it"
@@ -600,8 +603,12 @@ def time_whole(
     row = network.splits.calibration.inputs[:1]
     feed = {"input": np.repeat(row, network.batch, axis=0)}
     signed = network.target.scheme.signed_activations
-    sessions = {n: open_session(m, threads=rig.threads, signed_activations=signed) for n, m in models.items()}
-    with context.progress.stage(title, rounds) as advance:
+    runtime = _runtime(network.target)
+    with ExitStack() as stack, context.progress.stage(title, rounds) as advance:
+        sessions = {
+            n: stack.enter_context(runtime.open(m, threads=rig.threads, signed_activations=signed))
+            for n, m in models.items()
+        }
         return time_interleaved(sessions, feed, reference="fp32", rounds=rounds, on_round=lambda: advance(1))
 
 
@@ -632,7 +639,7 @@ def judge(network: Network, config: Config, split: Split, *, context: Context, t
         "config": dict(config),
         "data": split.sha256,
         "scheme": asdict(network.target.scheme),
-        "runtime": runtime_version() if network.target.runtime else "simulation",
+        "runtime": judged_by(network.target),
         "batch": network.batch,
         "calibration": network.splits.calibration.sha256,
         "code": code_version("quant", "graph", "export", "validate"),
@@ -650,9 +657,20 @@ def judge(network: Network, config: Config, split: Split, *, context: Context, t
             found = answers(
                 deploy(network, config),
                 split,
+                runtime=_runtime(network.target),
                 batch=network.batch,
                 signed_activations=network.target.scheme.signed_activations,
                 on_examples=advance,
             )
     context.cache.write("answers", key, found.dump())
     return found
+
+
+def judged_by(target: Target) -> str:
+    """What answers for `target`: its runtime with its version, or the simulation."""
+    return "simulation" if target.runtime is None else _runtime(target).version
+
+
+def _runtime(target: Target) -> Runtime:
+    """The target's runtime on this machine; onnxruntime loads the files of a target whose own loads none."""
+    return find_runtime(target.runtime if target.runtime and target.runtime in RUNTIMES else "onnxruntime")

@@ -32,7 +32,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
                 "interaction": "hawqsearch.sensitivity.interaction:InteractionAnalyzer",
             }
         ),
-        "backends": MappingProxyType({"ort": "hawqsearch.hardware.ort:OrtBackend"}),
+        "backends": MappingProxyType({"local": "hawqsearch.hardware.local:LocalBackend"}),
         "exporters": MappingProxyType({"onnx-qdq": "hawqsearch.export.onnx_qdq:OnnxQdqExporter"}),
     }
 )

@@ -23,14 +23,14 @@ from hawqsearch.core.precision import Precision
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, InfeasibleError
 from hawqsearch.graph.trace import trace
-from hawqsearch.hardware.ort import OrtBackend
+from hawqsearch.hardware.local import LocalBackend
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.pipeline import Context
 from hawqsearch.quant.calibrated import calibrate
 from hawqsearch.quant.simulate import simulate
 from hawqsearch.run_folder import RunFolder
-from hawqsearch.runtime.kernels import INT8_KERNELS, kernels_ran
-from hawqsearch.runtime.session import open_session
+from hawqsearch.runtime.interface import Arithmetic
+from hawqsearch.runtime.onnxruntime_cpu import OnnxRuntime
 from hawqsearch.sensitivity.kl import KlAnalyzer
 from hawqsearch.testing import tiny
 
@@ -159,9 +159,9 @@ def test_accuracy_is_that_of_the_test_split(outcome: Outcome) -> None:
     assert (metric.n, metric.n_groups) == (40, 40)
     assert metric.runtime.startswith("onnxruntime")
     assert outcome.run_dir is not None
-    session = open_session((outcome.run_dir / "model.onnx").read_bytes())
     test = tiny.data().test
-    answers = [session.run(None, {"input": row[None]})[0].argmax() for row in test.inputs]
+    with OnnxRuntime().open((outcome.run_dir / "model.onnx").read_bytes()) as session:
+        answers = [session.run({"input": row[None]})[0].argmax() for row in test.inputs]
     assert metric.searched.value == pytest.approx(float(np.mean(np.array(answers) == test.labels)))
 
 
@@ -183,9 +183,9 @@ def test_the_exported_model_computes_the_simulation(outcome: Outcome, target: Ta
     calibrated = calibrate(traced, calibration, target.scheme, seed=0)
     simulation = simulate(calibrated, place(traced.spec, target, outcome.config), outcome.config)
     assert outcome.run_dir is not None
-    session = open_session((outcome.run_dir / "model.onnx").read_bytes())
     inputs = tiny.data().test.inputs
-    found = np.concatenate([session.run(None, {"input": row[None]})[0] for row in inputs])
+    with OnnxRuntime().open((outcome.run_dir / "model.onnx").read_bytes()) as session:
+        found = np.concatenate([session.run({"input": row[None]})[0] for row in inputs])
     expected = simulation(torch.from_numpy(inputs)).numpy()
     assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
 
@@ -194,10 +194,12 @@ def test_exactly_the_layers_of_the_answer_run_int8(outcome: Outcome) -> None:
     assert outcome.run_dir is not None
     model = outcome.run_dir / "model.onnx"
     onnx.checker.check_model(onnx.load(model), full_check=True)
-    ran = kernels_ran(model, {"input": tiny.data().test.inputs[:1]})
+    runtime = OnnxRuntime()
+    ran = runtime.kernels_ran(model.read_bytes(), {"input": tiny.data().test.inputs[:1]})
     for layer, precision in outcome.layers.items():
-        (kernel,) = [op for name, op in ran.items() if name.removeprefix("fused ").startswith(f"{layer}/")]
-        assert (kernel in INT8_KERNELS) == (not Precision.parse(precision).is_float), layer
+        (kernel,) = [op for name, op in ran.items() if name.startswith(f"{layer}/")]
+        int8 = not Precision.parse(precision).is_float
+        assert (runtime.arithmetic(kernel) is Arithmetic.INT8) == int8, layer
 
 
 def test_a_second_run_takes_everything_from_the_cache_and_answers_the_same(
@@ -207,7 +209,7 @@ def test_a_second_run_takes_everything_from_the_cache_and_answers_the_same(
         raise AssertionError("this is in the cache")
 
     for module, name in (
-        (OrtBackend, "measure"),
+        (LocalBackend, "measure"),
         (pipeline, "calibrate"),
         (pipeline, "float_onnx"),
         (pipeline, "file_sizes"),
@@ -284,12 +286,12 @@ def test_a_layer_that_ran_in_another_kernel_is_not_returned(
     folder: Path, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The runtime's profile is the proof: where it shows another kernel than the answer says, the run fails."""
-    ran = pipeline.kernels_ran
+    ran = OnnxRuntime.kernels_ran
 
     def wrong(*arguments: Any, **named: Any) -> dict[str, str]:
         swapped = {"QLinearConv": "FusedConv", "FusedConv": "QLinearConv", "Conv": "QLinearConv"}
         return {name: swapped.get(op, op) for name, op in ran(*arguments, **named).items()}
 
-    monkeypatch.setattr(pipeline, "kernels_ran", wrong)
+    monkeypatch.setattr(OnnxRuntime, "kernels_ran", wrong)
     with pytest.raises(DeviceError, match="did not run"):
         run(folder, target, NARROW, "wrong")

@@ -31,7 +31,7 @@ def run(
         Path | None, typer.Option("--out", help="CSV file; rows of the same rig that are in it stay there.")
     ] = None,
     as_json: options.Json = False,
-    backend: Annotated[str | None, typer.Option("--backend", help="ort, qemu (arm-neon) or cuda.")] = None,
+    backend: Annotated[str | None, typer.Option("--backend", help="local, qemu (arm-neon) or cuda.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Board to measure over ssh: user@board.")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Of the board's ssh.")] = None,
     identity: Annotated[Path | None, typer.Option("--identity", help="Private key for the board.")] = None,

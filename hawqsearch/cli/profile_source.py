@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Source", "open_source"]
 
-_BACKENDS: Final = ("ort", "qemu", "cuda")
+_BACKENDS: Final = ("local", "qemu", "cuda")
 _ARM: Final = frozenset({"aarch64", "arm64"})
 
 
@@ -73,19 +73,19 @@ def open_source(target: Target, asked: Asked) -> Source:
         raise UnknownNameError("backend", name, _BACKENDS)
     if name not in _suited(target):
         raise InputError(f"{name} does not run {target.name}; use {' or '.join(_suited(target))}")
-    return {"ort": _local, "qemu": _simulated, "cuda": _gpu}[name](target, asked)
+    return {"local": _local, "qemu": _simulated, "cuda": _gpu}[name](target, asked)
 
 
 def _default(target: Target) -> str:
     if target.device == "tables":
         return "shipped"
-    return "cuda" if target.runtime == "torch" else "ort"
+    return "cuda" if target.runtime == "torch" else "local"
 
 
 def _suited(target: Target) -> tuple[str, ...]:
     if target.runtime == "torch":
         return ("cuda",)
-    return ("ort", "qemu") if target.device == "tables" else ("ort",)
+    return ("local", "qemu") if target.device == "tables" else ("local",)
 
 
 def _local(target: Target, asked: Asked) -> Source:
@@ -97,29 +97,30 @@ def _local(target: Target, asked: Asked) -> Source:
             "simulate with --backend qemu, or leave --backend away for the shipped table"
         )
     from hawqsearch import pipeline  # torch and the runtime, once the input is known to be good
-    from hawqsearch.hardware.ort import OrtBackend
+    from hawqsearch.hardware.local import LocalBackend
 
     rig = (
         _arm_rig(asked)
         if target.device == "tables"
         else pipeline.local_rig(target, threads=asked.threads, batch=asked.batch)
     )
-    return Source(rig=rig, profile=lambda network, c: pipeline.profile(network, rig, OrtBackend(), context=c))
+    backend = LocalBackend()
+    return Source(rig=rig, profile=lambda network, c: pipeline.profile(network, rig, backend, context=c))
 
 
 def _arm_rig(asked: Asked) -> Rig:
     """This machine as a board would name itself: Arm's kernels do not say the processor's name."""
     from hawqsearch.hardware.board.board import parse_board
     from hawqsearch.hardware.board.measure_onnx import describe
-    from hawqsearch.runtime.session import runtime_version
+    from hawqsearch.runtime.find import find_runtime
 
-    version = runtime_version().removeprefix("onnxruntime ")
+    version = find_runtime("onnxruntime").version.removeprefix("onnxruntime ")
     return parse_board(describe(version, [0])).rig(threads=asked.threads, batch=asked.batch)
 
 
 def _board(target: Target, asked: Asked, host: str) -> Source:
     """A board over ssh, with its own onnxruntime."""
-    if asked.backend not in (None, "ort"):
+    if asked.backend is not None:
         raise InputError("--host measures with the board's own onnxruntime; leave --backend away")
     if target.runtime != "onnxruntime":
         raise InputError(

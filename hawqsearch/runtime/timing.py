@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import onnxruntime as ort
 
 from hawqsearch.core.timing import Timing
+from hawqsearch.runtime.interface import Feed, Session
 
 __all__ = ["time_interleaved"]
 
 
 def time_interleaved(
-    sessions: Mapping[str, ort.InferenceSession],
-    feed: Mapping[str, np.ndarray],
+    sessions: Mapping[str, Session],
+    feed: Feed,
     *,
     reference: str,
     rounds: int = 25,
@@ -40,17 +40,16 @@ def time_interleaved(
     }
 
 
-def _runs_per_round(session: ort.InferenceSession, feed: Mapping[str, np.ndarray], round_ms: float) -> int:
+def _runs_per_round(session: Session, feed: Feed, round_ms: float) -> int:
     once = float(np.min(_time(session, feed, 3)))
     return max(3, int(round_ms / once))
 
 
-def _time(session: ort.InferenceSession, feed: Mapping[str, np.ndarray], runs: int) -> list[float]:
-    inputs = dict(feed)
-    session.run(None, inputs)
+def _time(session: Session, feed: Feed, runs: int) -> list[float]:
+    session.run(feed)
     times = []
     for _ in range(runs):
         start = time.perf_counter_ns()
-        session.run(None, inputs)
+        session.run(feed)
         times.append((time.perf_counter_ns() - start) / 1e6)
     return times

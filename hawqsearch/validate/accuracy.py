@@ -14,7 +14,7 @@ from hawqsearch.core.clustered import clustered_mean
 from hawqsearch.core.data import Split
 from hawqsearch.core.sensitivity import Score
 from hawqsearch.errors import UnsupportedModelError
-from hawqsearch.runtime.session import open_session
+from hawqsearch.runtime.interface import Runtime
 
 __all__ = ["Answers", "answers", "divergences", "paired_difference", "simulated_answers"]
 
@@ -73,27 +73,27 @@ def answers(
     model: bytes,
     split: Split,
     *,
+    runtime: Runtime,
     batch: int = 1,
     workers: int = 2,
     signed_activations: bool = False,
     on_examples: Callable[[int], object] = lambda n: None,
 ) -> Answers:
-    """What onnxruntime answers on `split`, in batches of the model's own size; the last is padded.
+    """What `runtime` answers on `split`, in batches of the model's own size; the last is padded.
 
     Raises `UnsupportedModelError` where it answers NaN or infinity.
     """
     starts = range(0, len(split), batch)
 
     def share(worker: int) -> dict[int, np.ndarray]:
-        session = open_session(model, signed_activations=signed_activations)
-        name = session.get_inputs()[0].name
         found = {}
-        for start in list(starts)[worker::workers]:
-            rows = split.inputs[start : start + batch]
-            short = batch - len(rows)
-            padded = np.concatenate([rows, np.repeat(rows[-1:], short, axis=0)]) if short else rows
-            found[start] = session.run(None, {name: padded})[0][: len(rows)]
-            on_examples(len(rows))
+        with runtime.open(model, signed_activations=signed_activations) as session:
+            for start in list(starts)[worker::workers]:
+                rows = split.inputs[start : start + batch]
+                short = batch - len(rows)
+                padded = np.concatenate([rows, np.repeat(rows[-1:], short, axis=0)]) if short else rows
+                found[start] = session.run({"input": padded})[0][: len(rows)]
+                on_examples(len(rows))
         return found
 
     with ThreadPoolExecutor(workers) as pool:

@@ -299,9 +299,9 @@ def test_no_simulator(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (("--target", "cuda-int8"), 4, "profile --target cuda-int8` on the machine that has it"),
         (("--target", "cuda-int8", "--host", "pi@board"), 2, "on the machine that has the GPU"),
-        (("--target", "arm-neon", "--backend", "ort"), 4, "--backend qemu"),
+        (("--target", "arm-neon", "--backend", "local"), 4, "--backend qemu"),
         (("--target", "arm-neon", "--backend", "qemo"), 2, "did you mean qemu"),
-        (("--target", "arm-neon", "--backend", "cuda"), 2, "use ort or qemu"),
+        (("--target", "arm-neon", "--backend", "cuda"), 2, "use local or qemu"),
         (("--target", "arm-neon", "--backend", "qemu", "--threads", "2"), 2, "--threads 1"),
         (("--target", "arm-neon", "--backend", "qemu", "--host", "pi@board"), 2, "leave --backend away"),
         (("--target", "arm-neon", "--host", "pi@board; reboot"), 2, "as a host"),

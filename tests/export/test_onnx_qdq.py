@@ -21,8 +21,8 @@ from hawqsearch.core.precision import Precision
 from hawqsearch.core.sensitivity import QuantizerChoice
 from hawqsearch.export import onnx_qdq, packing
 from hawqsearch.quant.simulate import Simulation, simulate
-from hawqsearch.runtime.kernels import FLOAT_KERNELS, INT8_KERNELS, kernels_ran, profiled, read_profile
-from hawqsearch.runtime.session import open_session
+from hawqsearch.runtime.interface import Arithmetic
+from hawqsearch.runtime.onnxruntime_cpu import OnnxRuntime
 from tests.export import networks
 
 SEEDS = range(8)
@@ -37,8 +37,8 @@ def simulation(name: str, config: FrozenDict[str, str]) -> Simulation:
 
 def answers(model: ModelProto, x: torch.Tensor) -> np.ndarray:
     """What the runtime answers, batch after batch."""
-    session = open_session(model.SerializeToString())
-    return np.concatenate([session.run(None, {"input": part.numpy()})[0] for part in x.split(networks.BATCH)])
+    with OnnxRuntime().open(model.SerializeToString()) as session:
+        return np.concatenate([session.run({"input": part.numpy()})[0] for part in x.split(networks.BATCH)])
 
 
 # ---------------------------------------------------------------- numbers
@@ -205,23 +205,24 @@ def _check_kernels(name: str, config: FrozenDict[str, str]) -> None:
     """By name where names survive, by count at the level that is deployed; no Cast and no weight left over."""
     model = networks.exported(name, config).SerializeToString()
     feed = {"input": networks.inputs(name).numpy()}
-    ran = kernels_ran(model, feed)
+    runtime = OnnxRuntime()
+    ran = runtime.kernels_ran(model, feed)
     integer = {
         n.name: not Precision.parse(config[n.name]).is_float for n in networks.traced(name).spec.layers
     }
-    assert {layer: _kernel(ran, layer) in INT8_KERNELS for layer in integer} == integer
+    assert {layer: runtime.arithmetic(_kernel(ran, layer)) is Arithmetic.INT8 for layer in integer} == integer
     assert "Cast" not in ran.values()
     assert not [n for n, op in ran.items() if op == "DequantizeLinear" and ".weight" in n]
-    with profiled(model) as (session, _):
-        session.run(None, feed)
-        counts = Counter(run.op for run in read_profile(session))
-    assert sum(counts[op] for op in INT8_KERNELS) == sum(integer.values())
-    assert sum(counts[op] for op in FLOAT_KERNELS) == len(integer) - sum(integer.values())
+    with runtime.open(model, profiled=True) as session:
+        session.run(feed)
+        counts = Counter(runtime.arithmetic(run.op) for run in session.kernels())
+    assert counts[Arithmetic.INT8] == sum(integer.values())
+    assert counts[Arithmetic.FLOAT] == len(integer) - sum(integer.values())
 
 
 def _kernel(ran: Mapping[str, str], layer: str) -> str:
     """The operator that ran for a layer; raises where there is not exactly one."""
-    names = {f"{prefix}{layer}/{op}" for op in ("Conv", "Gemm", "MatMul") for prefix in ("", "fused ")}
+    names = {f"{layer}/{op}" for op in ("Conv", "Gemm", "MatMul")}
     names.add(f"{layer}/MatMul/MatMulAddFusion")
     (operator,) = [op for name, op in ran.items() if name in names]
     return operator

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from hawqsearch.export import packing
-from hawqsearch.runtime.session import open_session
+from hawqsearch.runtime.onnxruntime_cpu import OnnxRuntime
 
 
 @st.composite
@@ -67,5 +67,5 @@ def _unpacked_by_the_runtime(array: np.ndarray, bits: int) -> np.ndarray:
         ir_version=10,
     )
     onnx.checker.check_model(model)
-    found: np.ndarray = open_session(model.SerializeToString()).run(None, {})[0]
-    return found
+    with OnnxRuntime().open(model.SerializeToString()) as session:
+        return session.run({})[0]

@@ -6,10 +6,10 @@ import pytest
 
 from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Rig, Signature
 from hawqsearch.core.target import Scheme
-from hawqsearch.hardware import ort
+from hawqsearch.hardware import local
 from hawqsearch.hardware.micro import change_model, kernel_model
 from hawqsearch.hardware.targets import find_target
-from hawqsearch.runtime.kernels import kernels_ran
+from hawqsearch.runtime.onnxruntime_cpu import OnnxRuntime
 
 AROUND = {"QuantizeLinear", "DequantizeLinear", "Reshape"}
 
@@ -74,7 +74,7 @@ KERNELS = [
 def test_a_kernel_model_runs_that_kernel(signature: Signature, int8: set[str], floats: set[str]) -> None:
     for integer, expected in ((True, int8), (False, floats)):
         model = kernel_model(signature, int8=integer, scheme=Scheme())
-        ran = kernels_ran(model.SerializeToString(), ort._feed(model))
+        ran = OnnxRuntime().kernels_ran(model.SerializeToString(), local._feed(model))
         assert set(ran.values()) - AROUND == expected
         assert integer or not set(ran.values()) & {"QuantizeLinear", "DequantizeLinear"}
 
@@ -85,7 +85,7 @@ def test_a_kernel_model_runs_that_kernel(signature: Signature, int8: set[str], f
 @pytest.mark.parametrize("change", Change)
 def test_a_change_model_has_the_change_between_two_kernels(shape: tuple[int, ...], change: Change) -> None:
     model = change_model(shape, to_int8=change is Change.TO_INT8, scheme=Scheme())
-    ran = list(kernels_ran(model.SerializeToString(), ort._feed(model)).values())
+    ran = list(OnnxRuntime().kernels_ran(model.SerializeToString(), local._feed(model)).values())
     operators = {
         Change.TO_INT8: [{"Conv", "Gemm"}, {"QuantizeLinear"}, {"QLinearConv", "QGemm"}],
         Change.TO_FLOAT: [{"QLinearConv", "QGemm"}, {"DequantizeLinear"}, {"Conv", "Gemm"}],
@@ -99,7 +99,7 @@ def test_measuring_counts_every_run_but_the_first_burst() -> None:
     changes = [ChangeKey((1, 8, 6, 6), change) for change in Change]
     done: list[int] = []
     rig = Rig(device="this", runtime="onnxruntime", threads=1, batch=1)
-    backend = ort.OrtBackend(rounds=3, burst=2)
+    backend = local.LocalBackend(rounds=3, burst=2)
     profile = backend.measure(find_target("x86-vnni"), rig, kernels, changes, on_round=done.append)
     assert sum(done) == backend.n_rounds == 4
     assert list(profile.kernels) == kernels

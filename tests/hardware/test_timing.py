@@ -34,7 +34,7 @@ class Session:
     name: str
     ms: Callable[[float], float]
 
-    def run(self, names: None, feed: dict[str, np.ndarray]) -> None:
+    def run(self, feed: dict[str, np.ndarray]) -> None:
         self.clock.ran.append(self.name)
         self.clock.now += 1e6 * self.ms(self.clock.now / 1e9)
 

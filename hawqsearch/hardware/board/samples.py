@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from hawqsearch.errors import DeviceError
-from hawqsearch.runtime.kernels import KernelRun
+from hawqsearch.runtime.interface import KernelRun
 
 __all__ = ["FEWEST_ROUNDS", "Samples"]
 

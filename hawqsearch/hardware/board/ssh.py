@@ -1,7 +1,7 @@
 """Kernels and precision changes measured by a board's own onnxruntime, over ssh.
 
 The command that the board's shell sees is a constant: names, settings and models go through standard input.
-What is measured on a board is timed there as `hawqsearch.hardware.ort` times it here.
+What is measured on a board is timed there as `hawqsearch.hardware.local` times it here.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from hawqsearch.hardware.board.jobs import bundle
 from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board.measure_onnx import MARKER
 from hawqsearch.hardware.board.samples import Samples
+from hawqsearch.hardware.local import between_kernels, kernel_time
 from hawqsearch.hardware.micro import change_model, kernel_model
-from hawqsearch.hardware.ort import between_kernels, kernel_time
 
 __all__ = ["SshBackend"]
 

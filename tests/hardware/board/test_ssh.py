@@ -18,7 +18,7 @@ from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board.ssh import SshBackend
 from hawqsearch.hardware.targets import cpu_name, find_target
-from hawqsearch.runtime.session import runtime_version
+from hawqsearch.runtime.onnxruntime_cpu import OnnxRuntime
 from tests.hardware.board.server import Sshd, free_port, keygen
 
 CONV = Signature(
@@ -66,7 +66,7 @@ def test_a_board_is_measured_and_left_as_it_was(sshd: Sshd, target: Target) -> N
         assert 0 < row.low_ms <= row.median_ms <= row.high_ms < 1000
         assert (row.n, row.origin) == (3 * 2, "measured")
     assert profile.rig.device.startswith(cpu_name())
-    assert profile.rig.runtime == runtime_version()
+    assert profile.rig.runtime == OnnxRuntime().version
     assert profile.origin.startswith("measured: ")
     assert sum(rounds) == sshd.backend().n_rounds
     assert nothing_left(sshd)

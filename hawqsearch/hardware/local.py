@@ -1,4 +1,4 @@
-"""Kernels and precision changes measured by onnxruntime's own profiler on this machine."""
+"""Kernels and precision changes measured by the runtime's own profiler on this machine."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from hawqsearch.core.hardware import Change, ChangeKey, HardwareProfile, KernelK
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.micro import change_model, kernel_model
-from hawqsearch.runtime.kernels import KernelRun, profiled, read_profile
+from hawqsearch.runtime.find import find_runtime
+from hawqsearch.runtime.interface import KernelRun
 
-__all__ = ["OrtBackend", "between_kernels", "kernel_time"]
+__all__ = ["LocalBackend", "between_kernels", "kernel_time"]
 
 _TYPES: Final = {TensorProto.FLOAT: np.float32, TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8}
 _AROUND: Final = frozenset(
@@ -28,8 +29,8 @@ _AROUND: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrtBackend:
-    """onnxruntime's CPU provider on this machine.
+class LocalBackend:
+    """The target's runtime on this machine.
 
     Candidates are interleaved: every model runs `burst` times in turn, `rounds` times over, so that a
     drifting clock hits all alike. The first burst warms up and is not counted.
@@ -77,21 +78,23 @@ class OrtBackend:
         rig: Rig,
         on_round: Callable[[int], object],
     ) -> dict[KernelKey | ChangeKey, list[KernelRun]]:
+        runtime = find_runtime(str(target.runtime))
         with ExitStack() as stack:
             sessions = {}
             for key, model in models.items():
-                context = profiled(
+                context = runtime.open(
                     model.SerializeToString(),
                     threads=rig.threads,
                     signed_activations=target.scheme.signed_activations,
+                    profiled=True,
                 )
-                sessions[key] = stack.enter_context(context)[0], _feed(model)
+                sessions[key] = stack.enter_context(context), _feed(model)
             for _ in range(self.n_rounds):
                 for session, feed in sessions.values():
                     for _ in range(self.burst):
-                        session.run(None, feed)
+                        session.run(feed)
                 on_round(1)
-            return {key: read_profile(s, skip_runs=self.burst) for key, (s, _) in sessions.items()}
+            return {key: s.kernels(skip_runs=self.burst) for key, (s, _) in sessions.items()}
 
 
 def _feed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
