@@ -18,7 +18,7 @@ from typing import Final
 from hawqsearch.core.cost import Cost
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.problem import Choice, SearchProblem
-from hawqsearch.errors import FileFormatError, UnknownNameError
+from hawqsearch.errors import FileFormatError, InputError, UnknownNameError
 
 __all__ = ["PublishedTable", "find_published", "published_names", "published_problem", "read_published"]
 
@@ -45,11 +45,13 @@ class PublishedTable:
         choices: layer -> precision -> score (mean trace of the Hessian times squared weight perturbation:
             HAWQ-V2, Dong et al. 2020, eq. 4) and cost.
         ties: groups of layers that make the same choice.
+        n_weights: of all layers together.
     """
 
     origin: str
     choices: FrozenDict[str, FrozenDict[str, Choice]]
     ties: tuple[tuple[str, ...], ...]
+    n_weights: int
 
 
 def published_names(target: str) -> tuple[str, ...]:
@@ -63,8 +65,11 @@ def published_names(target: str) -> tuple[str, ...]:
 
 def find_published(target: str, name: str) -> PublishedTable:
     """The published table of that name; raises `UnknownNameError` with the nearest."""
-    if name not in published_names(target):
-        raise UnknownNameError("published table", name, published_names(target))
+    known = published_names(target)
+    if not known:
+        raise InputError(f"unknown published table {name!r}; {target} has none")
+    if name not in known:
+        raise UnknownNameError("published table", name, known)
     return read_published(
         Path(str(importlib.resources.files("hw_profiles") / target / "profiles" / f"{name}.csv"))
     )
@@ -80,10 +85,16 @@ def read_published(path: str | os.PathLike[str]) -> PublishedTable:
     origins = [line.removeprefix("# origin: ") for line in head if line.startswith(_ORIGIN)]
     if len(origins) != 1:
         raise FileFormatError(f"{path} does not say where it comes from; it needs one line {_ORIGIN!r}")
-    reader = csv.DictReader(lines[len(head) :])
-    if tuple(reader.fieldnames or ()) != _COLUMNS:
-        raise FileFormatError(f"{path} has columns {reader.fieldnames}; it needs {', '.join(_COLUMNS)}")
-    return _table(path, origins[0], list(enumerate(reader, start=len(head) + 2)))
+    try:
+        reader = csv.DictReader(lines[len(head) :], strict=True)
+        columns, rows = tuple(reader.fieldnames or ()), list(enumerate(reader, start=len(head) + 2))
+    except csv.Error as error:
+        raise FileFormatError(f"{path} is not whole CSV ({error}); was it cut short?") from None
+    if columns != _COLUMNS:
+        raise FileFormatError(
+            f"{path} has columns {', '.join(columns) or 'none'}; it needs {', '.join(_COLUMNS)}"
+        )
+    return _table(path, origins[0], rows)
 
 
 def published_problem(table: PublishedTable, limits: Mapping[str, float] = FrozenDict()) -> SearchProblem:
@@ -100,11 +111,16 @@ def _table(
 ) -> PublishedTable:
     choices: dict[str, dict[str, Choice]] = {}
     ties: dict[str, dict[str, None]] = {}
+    weights: dict[str, int] = {}
     for line, row in rows:
+        if None in row or None in row.values():
+            raise FileFormatError(f"{path}, line {line}: it has not {len(_COLUMNS)} cells; was it cut short?")
         try:
             layer, precision, choice = _choice(row)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise FileFormatError(f"{path}, line {line}: {error}") from None
+        if weights.setdefault(layer, _count(row, "weights")) != _count(row, "weights"):
+            raise FileFormatError(f"{path}, line {line}: {layer} has {weights[layer]} weights above")
         if precision in choices.setdefault(layer, {}):
             raise FileFormatError(f"{path}, line {line}: {layer} {precision} is listed twice")
         choices[layer][precision] = choice
@@ -114,16 +130,17 @@ def _table(
         origin=origin,
         choices=FrozenDict({layer: FrozenDict(found) for layer, found in choices.items()}),
         ties=tuple(tuple(group) for group in ties.values()),
+        n_weights=sum(weights.values()),
     )
 
 
 def _choice(row: Mapping[str, str]) -> tuple[str, str, Choice]:
-    weights, macs, bits = (_number(row, column) for column in ("weights", "macs", "bits"))
+    weights, macs, bits = (_count(row, column) for column in ("weights", "macs", "bits"))
     cost = Cost(
         latency_ms=_number(row, "latency_ms"),
         size_bytes=weights * bits / 8,
-        bops=macs * bits * bits,
-        weight_bits=weights * bits,
+        bops=float(macs * bits * bits),
+        weight_bits=float(weights * bits),
     )
     score = _number(row, "hessian_trace") * _number(row, "perturbation")
     return row["layer"], row["precision"], Choice(score, cost)
@@ -134,3 +151,10 @@ def _number(row: Mapping[str, str], column: str) -> float:
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{column} is {row[column]}; it must be finite and not negative")
     return value
+
+
+def _count(row: Mapping[str, str], column: str) -> int:
+    value = _number(row, column)
+    if not value.is_integer():
+        raise ValueError(f"{column} is {row[column]}; it must be a whole number")
+    return int(value)

@@ -1,5 +1,6 @@
 """`hawqsearch solve`: its JSON object, its table, its errors."""
 
+import importlib.resources
 import json
 import os
 import signal
@@ -29,7 +30,7 @@ def test_json_has_every_key(path: str, capsys: pytest.CaptureFixture[str]) -> No
     document = json.loads(capsys.readouterr().out)
     assert list(document) == [
         *("status", "score", "bound", "gap", "strategy", "layers", "cost"),
-        *("runner_up", "seconds", "runner_up_seconds"),
+        *("runner_up", "seconds", "runner_up_seconds", "origin"),
     ]
     best = ExhaustiveSearch().search(PROBLEM)
     assert document["status"] == "OPTIMAL"
@@ -157,3 +158,91 @@ def test_a_limit_in_millijoules_on_a_layer_without_energy(
     (tmp_path / "problem.json").write_text(json.dumps(content | {"limits": {"energy_mj": 1.0}}))
     assert main(["solve", str(tmp_path / "problem.json")]) == 2
     assert "energy_mj is limited but unknown for first fp32" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- published tables
+
+T4 = "cuda-int8/t4_hawqv3_resnet18"
+SHIPPED = Path(str(importlib.resources.files("hw_profiles"))) / "cuda-int8/profiles/t4_hawqv3_resnet18.csv"
+REFERENCE = Path(os.environ.get("HAWQSEARCH_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *says: str) -> None:
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert all(word in said.err for word in says), said.err
+
+
+def test_a_published_table_is_solved_and_says_where_it_is_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = str(tmp_path / "t4.json")
+    assert main(["solve", T4, "--budget", "4ms", "--save", saved, "--json"]) == 0
+    by_name = json.loads(capsys.readouterr().out)
+    assert by_name["origin"].startswith("published: NVIDIA T4, HAWQ-V3")
+    assert by_name["status"] == "OPTIMAL"
+    assert by_name["cost"]["latency_ms"] <= 4
+    for again in ([str(SHIPPED), "--budget", "4ms"], [saved]):
+        assert main(["solve", *again, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["layers"] == by_name["layers"]
+    assert main(["solve", T4]) == 0
+    assert "costs and scores: published: NVIDIA T4" in capsys.readouterr().err
+
+
+def test_bits_per_weight_of_a_published_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["solve", T4, "--budget", "4bpw", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["layers"].values()) == {"w4a4"}
+    assert main(["solve", T4, "--budget", "8bpw", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["layers"].values()) == {"w8a8"}
+
+
+@pytest.mark.skipif(
+    not (REFERENCE / "hawqv3_resnet18.json").exists(),
+    reason=f"no {REFERENCE}; set HAWQSEARCH_REFERENCE to the published instances",
+)
+@pytest.mark.parametrize("share", [0.75, 0.5, 0.25])
+def test_the_published_configurations_come_out_of_the_command(
+    share: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published = json.loads((REFERENCE / "hawqv3_resnet18.json").read_text())
+    low, high = (sum(row[f"latency_int{b}_ms"] for row in published["layers"]) for b in (4, 8))
+    assert main(["solve", T4, "--budget", f"{low + share * (high - low)}ms", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["layers"]
+    wanted = published["published"][f"latency_{share}"]
+    assert {name: found[name] for name in wanted} == {name: f"w{b}a{b}" for name, b in wanted.items()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["cuda-int8/t4"], ("published table 't4'", "t4_hawqv3_resnet18")),
+        (["generic/t4"], ("published table 't4'", "generic has none")),
+        (["no-target/t4"], ("cannot read no-target/t4",)),
+        (["none.csv"], ("cannot read none.csv",)),
+        ([T4, "--budget", "60%"], ("share of fp32's latency_ms",)),
+        ([T4, "--budget", "3mJ"], ("energy_mj is limited but unknown",)),
+        ([T4, "--budget", "4"], ("no unit",)),
+    ],
+)
+def test_no_published_table(
+    arguments: list[str], says: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["solve", *arguments]) == 2
+    refused(capsys, *says)
+
+
+def test_a_published_table_that_is_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "short.csv"
+    path.write_text(SHIPPED.read_text()[:-20])
+    assert main(["solve", str(path)]) == 2
+    refused(capsys, "short.csv, line 43", "cut short")
+
+
+def test_a_budget_on_a_problem_file(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["solve", path, "--budget", "1KB", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["score"] < ExhaustiveSearch().search(PROBLEM).score
+    assert main(["solve", path, "--budget", "1B"]) == 3
+    capsys.readouterr()
+    assert main(["solve", path, "--budget", "4bpw"]) == 2
+    refused(capsys, "a problem file does not count weights")

@@ -68,7 +68,11 @@ def test_the_published_configurations_come_out(tmp_path: Path, share: float) -> 
         (HEAD + "a,,1,1,w8a8,8,fast,1,1\n", "line 3: could not convert"),
         (HEAD + "a,,1,1,w8a8,8,-1,1,1\n", "line 3: latency_ms is -1"),
         (HEAD + "a,,1,1,w8a8,8,nan,1,1\n", "line 3: latency_ms is nan"),
-        (HEAD + "a,,1,1,w8a8\n", "line 3:"),
+        (HEAD + "a,,1,1,w8a8\n", "line 3: it has not 9 cells"),
+        (HEAD + "a,,1,1,w8a8,8,1,1,1,1\n", "line 3: it has not 9 cells"),
+        (HEAD + "a,,1.5,1,w8a8,8,1,1,1\n", "line 3: weights is 1.5; it must be a whole number"),
+        (HEAD + "a,,1,1,w8a8,8,1,1,1\na,,2,1,w4a4,4,1,1,1\n", "line 4: a has 1 weights above"),
+        (HEAD + 'a,,1,1,w8a8,8,1,1,"1', "not whole CSV"),
         (HEAD + "a,,1,1,w8a8,8,1,1,1\n" * 2, "line 4: a w8a8 is listed twice"),
     ],
 )
