@@ -32,8 +32,15 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
                 "interaction": "hawqsearch.sensitivity.interaction:InteractionAnalyzer",
             }
         ),
-        "backends": MappingProxyType({"local": "hawqsearch.hardware.local:LocalBackend"}),
-        "exporters": MappingProxyType({"onnx-qdq": "hawqsearch.export.onnx_qdq:OnnxQdqExporter"}),
+        "backends": MappingProxyType(
+            {
+                "local": "hawqsearch.hardware.local:LocalBackend",
+                "ssh": "hawqsearch.hardware.board.ssh:SshBackend",
+                "qemu": "hawqsearch.hardware.arm.backend:QemuBackend",
+                "cuda": "hawqsearch.hardware.cuda.backend:CudaBackend",
+            }
+        ),
+        "exporters": MappingProxyType({}),
     }
 )
 _SINGULAR: Final = MappingProxyType(

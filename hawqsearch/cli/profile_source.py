@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hawqsearch import plugins
 from hawqsearch.cache import default_folder
 from hawqsearch.errors import DeviceError, InputError, UnknownNameError
 from hawqsearch.hardware.targets import check_machine
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Source", "open_source"]
 
-_BACKENDS: Final = ("local", "qemu", "cuda")
 _ARM: Final = frozenset({"aarch64", "arm64"})
 
 
@@ -69,8 +69,12 @@ def open_source(target: Target, asked: Asked) -> Source:
     name = asked.backend or _default(target)
     if name == "shipped":
         return _shipped(target, asked)
-    if name not in _BACKENDS:
-        raise UnknownNameError("backend", name, _BACKENDS)
+    if name not in plugins.names("backends"):
+        raise UnknownNameError("backend", name, plugins.names("backends"))
+    if name not in plugins.BUILT_IN["backends"]:
+        return _third_party(target, asked, name)
+    if name == "ssh":
+        raise InputError("ssh measures a board or another machine; name it with --host user@board")
     if name not in _suited(target):
         raise InputError(f"{name} does not run {target.name}; use {' or '.join(_suited(target))}")
     return {"local": _local, "qemu": _simulated, "cuda": _gpu}[name](target, asked)
@@ -105,6 +109,15 @@ def _local(target: Target, asked: Asked) -> Source:
         else pipeline.local_rig(target, threads=asked.threads, batch=asked.batch)
     )
     backend = LocalBackend()
+    return Source(rig=rig, profile=lambda network, c: pipeline.profile(network, rig, backend, context=c))
+
+
+def _third_party(target: Target, asked: Asked, name: str) -> Source:
+    """A backend that another package brings, on this machine."""
+    from hawqsearch import pipeline
+
+    backend = plugins.build("backends", name)
+    rig = pipeline.local_rig(target, threads=asked.threads, batch=asked.batch)
     return Source(rig=rig, profile=lambda network, c: pipeline.profile(network, rig, backend, context=c))
 
 

@@ -8,12 +8,13 @@ import json
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hawqsearch import pipeline
+from hawqsearch import pipeline, plugins
 from hawqsearch.cli.app import main
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement, Rig
@@ -302,6 +303,7 @@ def test_no_simulator(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--target", "arm-neon", "--backend", "local"), 4, "--backend qemu"),
         (("--target", "arm-neon", "--backend", "qemo"), 2, "did you mean qemu"),
         (("--target", "arm-neon", "--backend", "cuda"), 2, "use local or qemu"),
+        (("--target", "arm-neon", "--backend", "ssh"), 2, "name it with --host"),
         (("--target", "arm-neon", "--backend", "qemu", "--threads", "2"), 2, "--threads 1"),
         (("--target", "arm-neon", "--backend", "qemu", "--host", "pi@board"), 2, "leave --backend away"),
         (("--target", "arm-neon", "--host", "pi@board; reboot"), 2, "as a host"),
@@ -317,6 +319,25 @@ def test_what_cannot_be_had(
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     refused(run("profile", *arguments), code, says)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopwatch:
+    """A backend that another package brings."""
+
+    n_rounds: int = 1
+
+    def measure(
+        self, target: Target, rig: Rig, kernels: Any, changes: Any, **_: object
+    ) -> HardwareProfile:
+        return answer(target, rig, kernels, changes, "measured", 3.0)
+
+
+def test_a_backend_of_another_package(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("stopwatch", f"{__name__}:Stopwatch", "hawqsearch.backends")
+    monkeypatch.setattr(plugins, "entry_points", lambda *, group: [entry] if group == entry.group else [])
+    found = json.loads(run("profile", "--target", "x86-vnni", "--backend", "stopwatch", "--json").out)
+    assert {row["median_ms"] for row in found["kernels"]} == {3.0}
 
 
 def test_a_gpu(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
