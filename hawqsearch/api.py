@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from hawqsearch import closed_loop, pipeline
+from hawqsearch import closed_loop, metering, pipeline
 from hawqsearch.core.allocation import configuration_bops
 from hawqsearch.core.bitconfig import Metric, Origin
 from hawqsearch.core.budget import Budget, check_metered
@@ -24,7 +24,7 @@ from hawqsearch.core.space import SearchSpace
 from hawqsearch.core.target import Target
 from hawqsearch.core.verdict import choose
 from hawqsearch.device import ModelledDevice, TimedDevice
-from hawqsearch.errors import InfeasibleError, InterruptedRunError
+from hawqsearch.errors import InfeasibleError, InputError, InterruptedRunError
 from hawqsearch.pipeline import Context, Network
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hawqsearch.core.hardware import HardwareProfile
     from hawqsearch.core.protocols import MeasureBackend, SensitivityAnalyzer
     from hawqsearch.device import Device
+    from hawqsearch.hardware.energy.meter import Meter
     from hawqsearch.run_folder import RunFolder
     from hawqsearch.validate.accuracy import Answers
 
@@ -50,6 +51,8 @@ class Options:
         analyzer, strategy, backend: None for the built-in default of each.
         interactions: let the solver see pairs, where the analyzer scores them.
         board: what was measured on a board, instead of the shipped tables of a target that is not timed here.
+        energy: meter it also where the budget does not bound it.
+        reader: what meters energy; None for this machine's counters.
         out: the run folder; None writes nothing.
     """
 
@@ -59,6 +62,8 @@ class Options:
     backend: MeasureBackend | None = None
     interactions: bool = False
     board: HardwareProfile | None = None
+    energy: bool = False
+    reader: Meter | None = None
     threads: int = 1
     batch: int = 1
     metric: str = "top-1"
@@ -87,6 +92,7 @@ def search(
         InterruptedRunError: stopped by Ctrl-C; its `outcome` holds the best so far.
     """
     from hawqsearch.hardware.board_profile import check_stands_for
+    from hawqsearch.hardware.energy.available import missing_energy
     from hawqsearch.hardware.targets import check_machine, find_target
     from hawqsearch.sensitivity.kl import KlAnalyzer
     from hawqsearch.strategies.ilp import IlpSearch
@@ -94,7 +100,11 @@ def search(
     start = time.perf_counter()
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     target = find_target(target) if isinstance(target, str) else target
-    check_metered(budget, target)
+    metered = options.energy or budget.bounds("energy_mj")
+    missing = missing_energy(target, options.board) if metered and options.reader is None else None
+    check_metered(budget, target, missing_energy=missing)
+    if missing is not None:
+        raise InputError(f"energy was asked for, but {missing}")
     if options.board is not None:
         check_stands_for(options.board, target, threads=options.threads, batch=options.batch)
     if target.runtime is not None:
@@ -135,6 +145,7 @@ class _Run:
     def finish(self) -> Outcome:
         """Walk the arrows to the end."""
         self.device = self._open_device()
+        self._check_energy()
         self._check_feasible()
         self.sensitivity = pipeline.analyze(self.network, self.analyzer, context=self.context)
         end = self._solve(self.sensitivity)
@@ -164,12 +175,34 @@ class _Run:
             if self.options.board is not None:
                 return ModelledDevice.of_board(self.network, self.options.board, self.context)
             return ModelledDevice.open(self.network)
+        from hawqsearch.hardware.energy.parts import LocalEnergy
         from hawqsearch.hardware.local import LocalBackend
 
         rig = pipeline.local_rig(self.network.target, threads=self.options.threads, batch=self.options.batch)
         backend = self.options.backend or LocalBackend()
         hardware = pipeline.profile(self.network, rig, backend, context=self.context)
-        return TimedDevice.open(self.network, rig, hardware, self.context)
+        reader = self._reader()
+        if reader is not None:
+            parts = LocalEnergy(reader)
+            hardware = metering.meter_parts(self.network, hardware, parts, context=self.context)
+        return TimedDevice.open(self.network, rig, hardware, self.context, reader=reader)
+
+    def _reader(self) -> Meter | None:
+        """What meters energy, where it is asked for."""
+        from hawqsearch.hardware.energy.available import survey_for
+        from hawqsearch.hardware.energy.meter import open_meter
+
+        if not (self.options.energy or self.budget.bounds("energy_mj")):
+            return None
+        return self.options.reader or open_meter(survey_for(self.network.target))
+
+    def _check_energy(self) -> None:
+        """Raise `InputError` where the budget bounds energy and a part that the network may pay was not metered."""
+        if self.budget.bounds("energy_mj") and self.device is not None and self.device.energy is None:
+            raise InputError(
+                f"budget {self.budget} bounds energy, and not every kernel of this network was metered; meter them "
+                "with `hawqsearch profile --energy` and the same --space"
+            )
 
     def _check_feasible(self) -> None:
         """Before the long work: raise `InfeasibleError` where the limits cannot be met at any score."""
@@ -200,8 +233,7 @@ class _Run:
         limits = closed_loop.budget_limits(
             self.network, self.budget, self.device.fp32_ms if self.device else None
         )
-        latency = self.device.latency if self.device else None
-        return pipeline.allocate(self.network, pipeline.no_scores(self.network), latency, limits)
+        return closed_loop.pose(self.network, pipeline.no_scores(self.network), self.device, limits)
 
     def _nearest(self, problem: SearchProblem, error: InfeasibleError) -> FrozenDict[str, str]:
         """The cheapest configuration, if it meets the budget when measured.
@@ -218,8 +250,7 @@ class _Run:
                 return config
             cost = free.cost({**config, "input": "fp32", "output": "fp32"})
             known = {"size_bytes": closed_loop.size_bytes(self.network, config)}
-            if seen.latency_ms is not None:
-                known["latency_ms"] = seen.latency_ms
+            known |= _measurable(seen)
             nearest[quantity] = float(known.get(quantity) or cost.get(quantity) or 0.0)
             shown = shown or config
         told = ", ".join(f"{q} {v:.4g} (limit {limits[q]:.4g})" for q, v in nearest.items())
@@ -276,7 +307,7 @@ class _Run:
         costs = {}
         for c in candidates:
             total = end.problem.cost({**c.config, "input": "fp32", "output": "fp32"})
-            known = {"latency_ms": self._seen(c.config).latency_ms, "size_bytes": c.size_bytes}
+            known = {"size_bytes": c.size_bytes, **_measurable(self._seen(c.config))}
             costs[c.name] = {q: float(known.get(q) or total.get(q) or 0.0) for q in end.limits}
         return choose([c for c in candidates if c.meets], costs)
 
@@ -391,6 +422,12 @@ class _Run:
     @property
     def _seconds(self) -> float:
         return time.perf_counter() - self.started
+
+
+def _measurable(seen: Latency) -> dict[str, float]:
+    """What is known of latency and energy."""
+    known = {"latency_ms": seen.latency_ms, "energy_mj": seen.energy_mj}
+    return {quantity: value for quantity, value in known.items() if value is not None}
 
 
 def _origin(outcome: Outcome) -> Origin:

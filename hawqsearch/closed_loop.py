@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from hawqsearch import pipeline
 from hawqsearch.core.allocation import configuration_bops
-from hawqsearch.core.budget import Budget
+from hawqsearch.core.budget import Budget, BudgetTerm
 from hawqsearch.core.cost import Cost
 from hawqsearch.core.design import all_float
 from hawqsearch.core.frozen import FrozenDict
@@ -34,6 +34,7 @@ __all__ = [
     "close_loop",
     "float_size_bytes",
     "meets",
+    "pose",
     "settled",
     "size_bytes",
     "without_ends",
@@ -44,8 +45,8 @@ Config = FrozenDict[str, str]
 _SOLVES: Final = 6
 """Most configurations of the solver that are timed before the best that met the budget is taken."""
 _TIGHT: Final = 0.03
-_FIRST_MARGIN: Final = 0.005
-"""Share of the latency limit that the first solve leaves free: about half the interval of a measured median."""
+_FIRST_MARGIN: Final = FrozenDict({"latency_ms": 0.005, "energy_mj": 0.01})
+"""Share of a limit that the first solve leaves free: about half the interval of a measured median."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +99,8 @@ def meets(
 ) -> dict[str, float]:
     """Bounded quantities that `config` exceeds, with by which share; empty where it meets the budget.
 
-    A latency is met when the upper end of the 95 % interval of its measured median is within the limit: of the
-    ratio to fp32 in the same run where the budget is a share, of milliseconds otherwise.
+    A latency or an energy is met when the upper end of the 95 % interval of its measured median is within the limit:
+    of the ratio to fp32 in the same run where the budget is a share, of milliseconds or millijoules otherwise.
     """
     found: dict[str, float] = {}
     for term in budget.terms:
@@ -109,6 +110,10 @@ def meets(
             high, bound = (latency.ratio_high, term.value) if term.relative else (latency.high_ms, limit)
             assert high is not None
             excess = high / bound - 1
+        elif term.quantity == "energy_mj":
+            assert latency is not None
+            assert latency.energy_high_mj is not None
+            excess = latency.energy_high_mj / limit - 1
         elif term.quantity == "size_bytes":
             excess = size_bytes(network, config) / limit - 1
         elif term.quantity == "bops":
@@ -136,13 +141,12 @@ def close_loop(
     wider margin, until an answer comes up again that has been found to meet the budget, or the best of those
     that met it. Raises `InfeasibleError` where none did.
     """
-    margins = {"latency_ms": _FIRST_MARGIN if device is not None and device.is_timed else 0.0}
+    margins = dict(_FIRST_MARGIN) if device is not None and device.is_timed else {}
     met: dict[Config, LoopEnd] = {}
     for _ in range(_SOLVES):
         limits = budget_limits(network, budget, device.fp32_ms if device else None)
         kept = {q: limit * (1 - margins.get(q, 0.0)) for q, limit in limits.items()}
-        latency = device.latency if device else None
-        problem = pipeline.allocate(network, sensitivity, latency, kept, interactions=interactions)
+        problem = pose(network, sensitivity, device, kept, interactions=interactions)
         try:
             end = LoopEnd(problem=problem, result=strategy.search(problem), limits=limits)
         except InfeasibleError:
@@ -156,7 +160,7 @@ def close_loop(
         if not missed:
             met[end.config] = end
             on_met(end)
-            timed = device is not None and device.is_timed and "latency_ms" in limits
+            timed = device is not None and device.is_timed and _FIRST_MARGIN.keys() & limits
             if not timed or _is_tight(budget, limits, seen[end.config]):
                 return end
         for quantity, excess in missed.items():
@@ -168,6 +172,25 @@ def close_loop(
     return min(met.values(), key=lambda end: end.result.score)
 
 
+def pose(
+    network: Network,
+    sensitivity: SensitivityTable,
+    device: Device | None,
+    limits: Mapping[str, float],
+    *,
+    interactions: bool = False,
+) -> SearchProblem:
+    """The allocation problem at the device's prices."""
+    return pipeline.allocate(
+        network,
+        sensitivity,
+        device.latency if device else None,
+        limits,
+        energy=device.energy if device else None,
+        interactions=interactions,
+    )
+
+
 def settled(
     network: Network,
     sensitivity: SensitivityTable,
@@ -176,25 +199,27 @@ def settled(
     limits: FrozenDict[str, float],
 ) -> LoopEnd:
     """The end of a loop at `config`, which meets the limits although it was predicted not to: nothing is proven."""
-    latency = device.latency if device else None
-    problem = pipeline.allocate(network, sensitivity, latency, {})
+    problem = pose(network, sensitivity, device, {})
     whole = {**config, INPUT: "fp32", OUTPUT: "fp32"}
     return LoopEnd(
         problem=problem, result=SearchResult.of(problem, whole, strategy="cheapest"), limits=limits
     )
 
 
-def _is_tight(budget: Budget, limits: Mapping[str, float], latency: Latency) -> bool:
-    """Whether so little of the latency budget is left that another solve could hardly use it."""
-    relative = any(t.relative for t in budget.terms if t.quantity == "latency_ms")
-    used = latency.ratio if relative else latency.latency_ms
-    bound = (
-        next(t.value for t in budget.terms if t.quantity == "latency_ms")
-        if relative
-        else limits["latency_ms"]
+def _is_tight(budget: Budget, limits: Mapping[str, float], seen: Latency) -> bool:
+    """Whether so little of the latency or energy budget is left that another solve could hardly use it."""
+    return any(
+        _used_share(term, limits, seen) > 1 - _TIGHT
+        for term in budget.terms
+        if term.quantity in _FIRST_MARGIN
     )
+
+
+def _used_share(term: BudgetTerm, limits: Mapping[str, float], seen: Latency) -> float:
+    used = seen.energy_mj if term.quantity == "energy_mj" else seen.latency_ms
+    used, bound = (seen.ratio, term.value) if term.relative else (used, limits[term.quantity])
     assert used is not None
-    return used > (1 - _TIGHT) * bound
+    return used / bound
 
 
 def candidates(
@@ -236,11 +261,13 @@ def _candidate(
     seen: Latency | None,
 ) -> Candidate:
     ends = {INPUT: "fp32", OUTPUT: "fp32"}
+    predicted = device.predicted(config) if device else Latency()
     return Candidate(
         name=name,
         config=config,
         score=end.problem.score({**config, **ends}),
-        predicted_ms=device.predicted(config).latency_ms if device else None,
+        predicted_ms=predicted.latency_ms,
+        predicted_mj=predicted.energy_mj,
         measured=device.measured(config) if device and device.is_timed else None,
         size_bytes=size_bytes(network, config),
         meets=not meets(network, budget, end.limits, config, seen),

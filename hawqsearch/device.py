@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hawqsearch import pipeline
+from hawqsearch import metering, pipeline
 from hawqsearch.core.design import all_float, all_int8
+from hawqsearch.core.energy import EnergyModel
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.latency import LatencyModel
 from hawqsearch.core.outcome import Latency
@@ -15,6 +16,7 @@ from hawqsearch.core.timing import Timing
 
 if TYPE_CHECKING:
     from hawqsearch.core.hardware import HardwareProfile, Rig
+    from hawqsearch.hardware.energy.meter import EnergyReading, Meter
     from hawqsearch.pipeline import Context, Network
 
 __all__ = ["Device", "ModelledDevice", "TimedDevice", "as_latency"]
@@ -38,6 +40,11 @@ class Device(Protocol):
         ...
 
     @property
+    def energy(self) -> EnergyModel | None:
+        """The same of energy; None where it is not known."""
+        ...
+
+    @property
     def fp32_ms(self) -> float:
         """fp32's latency."""
         ...
@@ -53,11 +60,11 @@ class Device(Protocol):
         ...
 
     def look(self, configs: Iterable[Config], *, title: str) -> None:
-        """See to it that the latency of every one of `configs` is known."""
+        """See to it that the cost of every one of `configs` is known."""
         ...
 
     def seen(self, config: Config) -> Latency:
-        """The latency to judge by: measured where there is a machine, predicted otherwise."""
+        """The cost to judge by: measured where there is a machine, predicted otherwise."""
         ...
 
     def measured(self, config: Config) -> Latency:
@@ -76,6 +83,8 @@ class TimedDevice:
     Args:
         ratios: configuration -> latency as a share of fp32's in the same run.
         fp32_ms: fp32's latency, the reference of the ratios.
+        reader: None where no energy is asked for.
+        metered_mj: configuration -> energy.
     """
 
     network: Network
@@ -86,12 +95,27 @@ class TimedDevice:
     fp32_ms: float = 1.0
     timed: dict[Config, Latency] = field(default_factory=dict)
     predicted_ms: dict[Config, float] = field(default_factory=dict)
+    reader: Meter | None = None
+    metered_mj: dict[Config, float] = field(default_factory=dict)
+    predicted_mj: dict[Config, float] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, network: Network, rig: Rig, hardware: HardwareProfile, context: Context) -> TimedDevice:
+    def open(
+        cls,
+        network: Network,
+        rig: Rig,
+        hardware: HardwareProfile,
+        context: Context,
+        *,
+        reader: Meter | None = None,
+    ) -> TimedDevice:
         """The device with fp32 and all-int8 timed, and the design that the correction is fitted on."""
         ratios = dict(pipeline.design(network, rig, context=context))
-        device = cls(network=network, rig=rig, hardware=hardware, context=context, ratios=ratios)
+        device = cls(
+            network=network, rig=rig, hardware=hardware, context=context, ratios=ratios, reader=reader
+        )
+        if reader is not None:
+            device.metered_mj.update(metering.meter_design(network, rig, reader, context=context))
         device.look([all_int8(network.spec, network.target)], title="fp32 and int8")
         return device
 
@@ -106,6 +130,13 @@ class TimedDevice:
         return pipeline.correct(self.network, self.hardware, self.ratios, self.fp32_ms)
 
     @property
+    def energy(self) -> EnergyModel | None:
+        """The profile's energy with its correction, fitted on all that was metered."""
+        if self.reader is None:
+            return None
+        return metering.correct_energy(self.network, self.hardware, self.metered_mj)
+
+    @property
     def origin(self) -> str:
         """The profile's."""
         return self.hardware.origin
@@ -116,11 +147,16 @@ class TimedDevice:
         return self.rig.runtime
 
     def look(self, configs: Iterable[Config], *, title: str) -> None:
-        """Time those that were not timed yet, interleaved with fp32, and remember what was predicted before:
-        by the profile without them, at the clock of this run."""
+        """Measure those that were not measured yet, and remember what was predicted before: by the profile without
+        them, at the clock of this run. Times are interleaved with fp32's; energy is metered after."""
         named = {f"config{k}": c for k, c in enumerate(dict.fromkeys(configs)) if c not in self.timed}
         if not named:
             return
+        self._time(named, title)
+        if self.reader is not None:
+            self._meter(named, self.reader, title)
+
+    def _time(self, named: dict[str, Config], title: str) -> None:
         timings = pipeline.time_whole(
             self.network, self.rig, named, rounds=_TIMING_ROUNDS, context=self.context, title=title
         )
@@ -131,6 +167,20 @@ class TimedDevice:
             self.predicted_ms.setdefault(config, predicted)
             self.ratios[config] = timings[name].ratio.median
             self.timed[config] = as_latency(timings[name], self.rig)
+
+    def _meter(self, named: dict[str, Config], reader: Meter, title: str) -> None:
+        fp32 = all_float(self.network.spec)
+        todo = dict(named) if self.timed[fp32].energy_mj is not None else {**named, "fp32": fp32}
+        model = self.energy
+        readings = metering.meter_whole(
+            self.network, self.rig, todo, reader, context=self.context, title=f"energy: {title}"
+        )
+        for name, config in todo.items():
+            if model is not None:
+                predicted = model.predict_mj(self.network.spec, self.network.target, config)
+                self.predicted_mj.setdefault(config, predicted)
+            self.metered_mj[config] = readings[name].median_mj
+            self.timed[config] = _with_energy(self.timed[config], readings[name])
 
     def seen(self, config: Config) -> Latency:
         """As measured."""
@@ -145,7 +195,8 @@ class TimedDevice:
         if config not in self.predicted_ms:
             return Latency()
         origin = f"predicted: parts measured alone, corrected by whole networks; {self.rig}"
-        return Latency(latency_ms=self.predicted_ms[config], origin=origin)
+        energy_mj = self.predicted_mj.get(config)
+        return Latency(latency_ms=self.predicted_ms[config], energy_mj=energy_mj, origin=origin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +206,7 @@ class ModelledDevice:
     network: Network
     hardware: HardwareProfile
     latency: LatencyModel
+    energy: EnergyModel | None = None
 
     @classmethod
     def open(cls, network: Network) -> ModelledDevice:
@@ -166,7 +218,8 @@ class ModelledDevice:
     def of_board(cls, network: Network, measured: HardwareProfile, context: Context) -> ModelledDevice:
         """A board, by what was measured on it."""
         hardware, latency = pipeline.from_board(network, measured, context=context)
-        return cls(network=network, hardware=hardware, latency=latency)
+        energy = metering.correct_energy(network, hardware, {})
+        return cls(network=network, hardware=hardware, latency=latency, energy=energy)
 
     @property
     def is_timed(self) -> bool:
@@ -203,12 +256,17 @@ class ModelledDevice:
         """By the table and its correction."""
         latency_ms = self._predict(config)
         ratio = latency_ms / self.fp32_ms
+        spec, target = self.network.spec, self.network.target
+        energy_mj = None if self.energy is None else self.energy.predict_mj(spec, target, config)
         return Latency(
             latency_ms=latency_ms,
             low_ms=latency_ms,
             high_ms=latency_ms,
             ratio=ratio,
             ratio_high=ratio,
+            energy_mj=energy_mj,
+            energy_low_mj=energy_mj,
+            energy_high_mj=energy_mj,
             origin=self.origin.replace("measured: ", "predicted: parts measured alone; ", 1),
         )
 
@@ -225,4 +283,16 @@ def as_latency(timing: Timing, rig: Rig) -> Latency:
         ratio=timing.ratio.median,
         ratio_high=timing.ratio.high,
         origin=f"measured: {rig}",
+    )
+
+
+def _with_energy(latency: Latency, reading: EnergyReading) -> Latency:
+    """The same with what was metered."""
+    interval = reading.interval
+    return replace(
+        latency,
+        energy_mj=interval.median,
+        energy_low_mj=interval.low,
+        energy_high_mj=interval.high,
+        origin=f"{latency.origin}; energy by {reading.counter}",
     )

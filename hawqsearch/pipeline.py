@@ -8,8 +8,8 @@ tables -> `allocate` -> SearchResult -> `deploy` -> ONNX -> `time_whole`, `judge
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,6 +68,7 @@ from hawqsearch.validate.accuracy import Answers, answers, simulated_answers
 
 if TYPE_CHECKING:
     from hawqsearch.core.bitconfig import Origin
+    from hawqsearch.core.energy import EnergyModel
     from hawqsearch.core.protocols import MeasureBackend, SensitivityAnalyzer
     from hawqsearch.runtime.interface import Runtime
 
@@ -77,17 +78,21 @@ __all__ = [
     "allocate",
     "analyze",
     "correct",
+    "correction_groups",
     "deploy",
     "describe",
     "design",
+    "design_configs",
     "from_board",
     "judge",
     "judged_by",
+    "loaded",
     "local_rig",
     "no_scores",
     "open_network",
     "profile",
     "prove",
+    "rows_of",
     "shipped",
     "time_whole",
 ]
@@ -431,18 +436,23 @@ def _profile_keys(network: Network) -> tuple[list[KernelKey], list[ChangeKey]]:
 
 def parts_alone(network: Network, hardware: HardwareProfile) -> dict[Term, float]:
     """Every term of the network's latency as it was measured on its own, in ms."""
-    parts = {}
+    return {term: row.median_ms for term, row in rows_of(network, hardware).items()}
+
+
+def rows_of(network: Network, hardware: HardwareProfile) -> dict[Term, Measurement]:
+    """The row of `hardware` that each term of the network's cost is priced by."""
+    rows = {}
     for node in network.spec.nodes:
         for precision in {*network.allowed.precisions[node.name], FP32}:
             kernel = network.target.kernel(node.op, str(precision))
             if kernel is not None:
                 key = KernelKey(Signature.of(node, network.batch), kernel.timed_as)
-                parts[Term(node.name, kernel.timed_as)] = hardware.kernels[key].median_ms
+                rows[Term(node.name, kernel.timed_as)] = hardware.kernels[key]
     for tensor in network.spec.tensors:
         for change in Change:
             shape = (network.batch, *tensor.shape[1:])
-            parts[Term(tensor.name, change.value)] = hardware.changes[ChangeKey(shape, change)].median_ms
-    return parts
+            rows[Term(tensor.name, change.value)] = hardware.changes[ChangeKey(shape, change)]
+    return rows
 
 
 def correct(
@@ -458,7 +468,7 @@ def correct(
         TimedConfig(tuple(terms_of(network.spec, network.target, config)), ratio * fp32_ms)
         for config, ratio in ratios.items()
     ]
-    return fit(parts, _groups(network, parts), timed)
+    return fit(parts, correction_groups(network, parts), timed)
 
 
 def shipped(network: Network) -> tuple[HardwareProfile, LatencyModel]:
@@ -475,7 +485,7 @@ def shipped(network: Network) -> tuple[HardwareProfile, LatencyModel]:
         TimedConfig(tuple(terms_of(network.spec, network.target, config)), latency_ms)
         for config, latency_ms in shipped_whole(core, network.spec, network.target).items()
     ]
-    return hardware, fit(parts, _groups(network, parts), timed, fixed_ms=run_ms(core))
+    return hardware, fit(parts, correction_groups(network, parts), timed, fixed_ms=run_ms(core))
 
 
 def from_board(
@@ -504,7 +514,7 @@ def from_board(
         context.progress.note(f"the board ran {hardware.rig.runtime}; accuracy is checked by {here}")
     parts = parts_alone(network, hardware)
     fixed_ms = run_ms(parse_core(network.target.variant))
-    return hardware, fit(parts, _groups(network, parts), [], fixed_ms=fixed_ms)
+    return hardware, fit(parts, correction_groups(network, parts), [], fixed_ms=fixed_ms)
 
 
 def _shipped_rows(network: Network, wanted: list[KernelKey | ChangeKey]) -> HardwareProfile:
@@ -526,7 +536,7 @@ def _shipped_rows(network: Network, wanted: list[KernelKey | ChangeKey]) -> Hard
         raise NotInTableError(lacking) from error
 
 
-def _groups(network: Network, parts: Mapping[Term, float]) -> dict[Term, str]:
+def correction_groups(network: Network, parts: Iterable[Term]) -> dict[Term, str]:
     """Terms whose corrections go together: kernels of one operator and precision, changes of one direction."""
     ops = {n.name: n.op for n in network.spec.nodes}
     return {term: f"{ops.get(term.name, 'edge')} {term.what}" for term in parts}
@@ -541,6 +551,7 @@ def allocate(
     latency: LatencyModel | None,
     limits: Mapping[str, float],
     *,
+    energy: EnergyModel | None = None,
     interactions: bool = False,
 ) -> SearchProblem:
     """The allocation problem of the network within `limits`."""
@@ -551,6 +562,7 @@ def allocate(
         sensitivity=sensitivity,
         sizes=network.sizes,
         latency=latency,
+        energy=energy,
     )
     return allocation_problem(tables, limits, ties=network.space.ties, interactions=interactions)
 
@@ -612,11 +624,27 @@ def time_whole(
         return time_interleaved(sessions, feed, reference="fp32", rounds=rounds, on_round=lambda: advance(1))
 
 
+@contextmanager
+def loaded(network: Network, rig: Rig, config: Config) -> Iterator[Callable[[], object]]:
+    """The configuration on the target's runtime: every call is one inference."""
+    row = network.splits.calibration.inputs[:1]
+    feed = {"input": np.repeat(row, network.batch, axis=0)}
+    signed = network.target.scheme.signed_activations
+    with _runtime(network.target).open(
+        deploy(network, config), threads=rig.threads, signed_activations=signed
+    ) as session:
+        yield lambda: session.run(feed)
+
+
+def design_configs(network: Network, *, context: Context) -> list[FrozenDict[str, str]]:
+    """Mixed configurations that the end-to-end correction is fitted on."""
+    precisions = network.allowed.precisions
+    return random_mixed(network.spec, network.target, precisions, n=_DESIGN, seed=context.seed)
+
+
 def design(network: Network, rig: Rig, *, context: Context) -> dict[FrozenDict[str, str], float]:
     """Ratio to fp32 of the configurations that the correction is fitted on, cached as a whole."""
-    configs = random_mixed(
-        network.spec, network.target, network.allowed.precisions, n=_DESIGN, seed=context.seed
-    )
+    configs = design_configs(network, context=context)
     key: dict[str, Any] = {"rig": asdict(rig), "model": network.spec.fingerprint}
     key |= {
         "scheme": asdict(network.target.scheme),

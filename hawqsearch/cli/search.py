@@ -13,8 +13,9 @@ from hawqsearch.cli.search_report import print_outcome
 from hawqsearch.core.budget import Budget, check_metered
 from hawqsearch.core.outcome import Outcome
 from hawqsearch.core.profile_file import read_profile
-from hawqsearch.errors import InfeasibleError, InterruptedRunError
+from hawqsearch.errors import InfeasibleError, InputError, InterruptedRunError
 from hawqsearch.hardware.board_profile import check_stands_for
+from hawqsearch.hardware.energy.available import missing_energy
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.plugins import build, load
 from hawqsearch.run_folder import RunFolder, default_run_folder
@@ -36,6 +37,9 @@ def run(
             "--profile", help="What `profile --host … --out` wrote: a board instead of the shipped table."
         ),
     ] = None,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Meter energy too, as a budget in mJ does by itself.")
+    ] = False,
     out: options.Out = None,
     json: options.Json = False,
     seed: options.Seed = 0,
@@ -50,11 +54,14 @@ def run(
 ) -> None:
     """Parse, search, print."""
     parsed, machine, file = Budget.parse(budget), find_target(target), find_space(space)
-    check_metered(parsed, machine)
+    board = None if profile is None else read_profile(profile)
+    missing = missing_energy(machine, board) if energy or parsed.bounds("energy_mj") else None
+    check_metered(parsed, machine, missing_energy=missing)
+    if missing is not None:
+        raise InputError(f"energy was asked for, but {missing}")
     load("strategies", strategy), load("analyzers", analyzer)
     if machine.runtime is not None:
         check_machine(machine)
-    board = None if profile is None else read_profile(profile)
     if board is not None:
         check_stands_for(board, machine, threads=threads, batch=batch)
     asked = options.chosen_precisions(file.space, precisions)
@@ -70,6 +77,8 @@ def run(
     inputs |= {"precisions": precisions, "weights": weights and str(weights), "data": data and str(data)}
     if profile is not None:
         inputs["profile"] = str(profile)
+    if energy:
+        inputs["energy"] = True
     folder = RunFolder.open(out or default_run_folder(file.name, target), inputs)
 
     from hawqsearch.api import Options, search  # torch and the runtime, once the input is known to be good
@@ -89,6 +98,7 @@ def run(
                     strategy=build("strategies", strategy, seed=seed, time_limit_s=time),
                     interactions=interactions,
                     board=board,
+                    energy=energy,
                     threads=threads,
                     batch=batch,
                     metric=file.metric,

@@ -76,6 +76,10 @@ class Budget:
                 raise BudgetError(f"budget {text!r} bounds {quantity} twice; give each quantity once")
         return cls(text, terms)
 
+    def bounds(self, quantity: str) -> bool:
+        """Whether it has a term on `quantity`."""
+        return any(term.quantity == quantity for term in self.terms)
+
     def limits(self, fp32: Cost, n_weights: int) -> FrozenDict[str, float]:
         """Quantity -> absolute upper bound, for a network of `n_weights` weights that costs `fp32` in float.
 
@@ -98,19 +102,19 @@ class Budget:
         return term.value * whole
 
 
-def check_metered(budget: Budget, target: Target) -> None:
-    """Raise `BudgetError` where the budget bounds what nothing measures on `target`."""
+def check_metered(budget: Budget, target: Target, *, missing_energy: str | None) -> None:
+    """Raise `BudgetError` where the budget bounds what nothing measures on `target`.
+
+    Args:
+        missing_energy: why no energy is known, which is for the machine to say and not for the target; None where
+            it is known.
+    """
     for term in budget.terms:
-        if term.quantity not in target.metered:
-            energy = term.quantity == "energy_mj"
-            why = (
-                "no energy counter (RAPL, NVML, a board's sensor) is read here"
-                if energy
-                else "it has no device"
-            )
+        why = missing_energy if term.quantity == "energy_mj" else "it has no device"
+        if why is not None and term.quantity not in target.metered:
             raise BudgetError(
-                f"budget {budget} bounds {term.quantity}, which {target.name} does not meter: {why}; "
-                f"bound one of {', '.join(target.metered)}"
+                f"budget {budget} bounds {term.quantity}, which is not known of {target.name}: {why}; "
+                f"or bound one of {', '.join(target.metered)}"
             )
 
 

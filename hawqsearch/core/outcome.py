@@ -18,7 +18,7 @@ SCHEMA_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """A latency with the 95 % interval of its median where it was measured; None where it is unknown."""
+    """Latency and energy with the 95 % intervals of their medians where measured; None where unknown."""
 
     latency_ms: float | None = None
     low_ms: float | None = None
@@ -26,6 +26,8 @@ class Latency:
     ratio: float | None = None
     ratio_high: float | None = None
     energy_mj: float | None = None
+    energy_low_mj: float | None = None
+    energy_high_mj: float | None = None
     origin: str | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -37,6 +39,8 @@ class Latency:
             "low_ms": self.low_ms,
             "high_ms": self.high_ms,
             "ratio": self.ratio,
+            "energy_low_mj": self.energy_low_mj,
+            "energy_high_mj": self.energy_high_mj,
         }
 
 
@@ -87,6 +91,7 @@ class Candidate:
     measured: Latency | None
     size_bytes: float
     meets: bool | None
+    predicted_mj: float | None = None
     loss: Score | None = None
     divergence: Score | None = None
     versus_best: Score | None = None
@@ -97,6 +102,8 @@ class Candidate:
             "score": self.score,
             "predicted_ms": self.predicted_ms,
             "measured_ms": None if self.measured is None else self.measured.latency_ms,
+            "predicted_mj": self.predicted_mj,
+            "measured_mj": None if self.measured is None else self.measured.energy_mj,
             "size_bytes": self.size_bytes,
             "meets": self.meets,
             "loss": _pair(self.loss),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Rig
+from hawqsearch.core.hardware import ChangeKey, Energy, HardwareProfile, KernelKey, Rig
 from hawqsearch.core.sensitivity import QuantizerChoice, Score, SensitivityTable
 from hawqsearch.core.target import Target
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hawqsearch.core.data import Split
     from hawqsearch.quant.calibrated import CalibratedModel
 
-__all__ = ["MeasureBackend", "SensitivityAnalyzer"]
+__all__ = ["EnergyBackend", "MeasureBackend", "SensitivityAnalyzer"]
 
 
 class SensitivityAnalyzer(Protocol):
@@ -60,4 +60,24 @@ class MeasureBackend(Protocol):
     @property
     def n_rounds(self) -> int:
         """How many rounds `measure` takes."""
+        ...
+
+
+class EnergyBackend(Protocol):
+    """Meters kernels and precision changes that were timed before."""
+
+    @property
+    def counter(self) -> str:
+        """What is read, as profiles name it."""
+        ...
+
+    def meter(
+        self,
+        target: Target,
+        rig: Rig,
+        times_ms: Mapping[KernelKey | ChangeKey, float],
+        *,
+        on_row: Callable[[KernelKey | ChangeKey, Energy], object],
+    ) -> None:
+        """Hand the energy of every kernel and change to `on_row` as soon as it is known."""
         ...

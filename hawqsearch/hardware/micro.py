@@ -15,10 +15,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hawqsearch.core.hardware import Signature
+from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Signature
 from hawqsearch.core.target import Scheme
 
-__all__ = ["change_model", "kernel_model"]
+__all__ = ["arbitrary_feed", "change_model", "kernel_model", "micro_model"]
 
 _OPSET: Final = 21
 _KERNEL: Final = "kernel"
@@ -116,6 +116,24 @@ class _Graph:
     @property
     def _code_type(self) -> int:
         return int(TensorProto.INT8 if self.scheme.signed_activations else TensorProto.UINT8)
+
+
+def micro_model(key: KernelKey | ChangeKey, scheme: Scheme) -> onnx.ModelProto:
+    """The model that a kernel or a change of precision is measured in."""
+    if isinstance(key, KernelKey):
+        return kernel_model(key.signature, int8=key.precision != "fp32", scheme=scheme)
+    return change_model(key.shape, to_int8=key.change is Change.TO_INT8, scheme=scheme)
+
+
+def arbitrary_feed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Values for a model's inputs, the same each time."""
+    rng = np.random.default_rng(0)
+    feed = {}
+    for value in model.graph.input:
+        tensor = value.type.tensor_type
+        shape = [d.dim_value for d in tensor.shape.dim]
+        feed[value.name] = (rng.random(shape) * 5).astype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    return feed
 
 
 def kernel_model(signature: Signature, *, int8: bool, scheme: Scheme) -> onnx.ModelProto:

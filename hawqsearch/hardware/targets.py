@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import importlib.resources
+import os
 import re
-import tomllib
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from hawqsearch.core.cost import QUANTITIES
-from hawqsearch.core.frozen import FrozenDict
-from hawqsearch.core.model import JOIN_OPS, WEIGHTED_OPS
-from hawqsearch.core.precision import Precision
-from hawqsearch.core.target import Kernel, Scheme, Target
+from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownNameError
+from hawqsearch.hardware.target_file import read_target
 
 __all__ = ["check_machine", "cpu_flags", "cpu_name", "find_target", "read_target", "target_names"]
 
-_KEYS: Final = frozenset(
-    {"name", "summary", "runtime", "device", "requires", "excludes", "metered", "scheme", "kernel"}
-)
 NATIVE: Final = "native"
-_KERNEL_KEYS: Final = frozenset({"ops", "precisions", "timed_as", "requantizes", "storage_bits", "note"})
-_OPS: Final = WEIGHTED_OPS | JOIN_OPS
+FILE: Final = "target.toml"
 
 
 def target_names() -> tuple[str, ...]:
@@ -34,17 +26,50 @@ def target_names() -> tuple[str, ...]:
 
 
 def find_target(name: str) -> Target:
-    """The target of that name, `native` for this machine's; raises `UnknownNameError` with the nearest."""
+    """The target of that name, `native` for this machine's, or that of a path: a folder with a `target.toml`, or such
+    a file.
+
+    Raises:
+        UnknownNameError: no target has that name; it says which are near.
+        FileFormatError: the file at that path is not a target.
+    """
     if name == NATIVE:
         return _native()
+    if _is_path(name):
+        return _own(Path(name))
     plain = re.split("[:@]", name, maxsplit=1)[0]
     if plain not in target_names():
+        if (Path(name) / FILE).is_file():
+            raise InputError(f"unknown target {name!r}; for the folder of that name write ./{name}")
         raise UnknownNameError("target", plain, target_names())
-    target = read_target(Path(str(importlib.resources.files("hw_profiles") / plain / "target.toml")))
+    target = read_target(_shipped(plain))
     variant = name[len(plain) :].removeprefix(":")
     if variant and target.device != "tables":
         raise InputError(f"{plain} has no variants such as {variant!r}; name it alone")
     return replace(target, name=name, variant=variant)
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or os.sep in name or name.endswith(".toml") or name in (".", "..")
+
+
+def _own(path: Path) -> Target:
+    """The target in a user's own file."""
+    file = path / FILE if path.is_dir() else path
+    target = read_target(file)
+    if target.name in (*target_names(), NATIVE):
+        if target == read_target(_shipped(target.name)):
+            return target
+        raise FileFormatError(f"{file}: the name {target.name} is of a target that ships; choose another")
+    if target.device != "local":
+        raise FileFormatError(
+            f"{file}: device {target.device!r} is for targets whose tables ship; leave it out"
+        )
+    return target
+
+
+def _shipped(name: str) -> Path:
+    return Path(str(importlib.resources.files("hw_profiles") / name / FILE))
 
 
 def _native() -> Target:
@@ -58,30 +83,6 @@ def _native() -> Target:
         "no target with measured latency describes this machine: it has none of avx512_vnni, avx_vnni, avx2; "
         "name a target (`hawqsearch targets`)"
     )
-
-
-def read_target(path: Path) -> Target:
-    """The target that a TOML file describes; raises `FileFormatError` where it is not one."""
-    try:
-        table = tomllib.loads(path.read_text())
-        _check_keys(table, _KEYS, path)
-        return Target(
-            name=table["name"],
-            summary=table["summary"],
-            runtime=table.get("runtime"),
-            scheme=Scheme(**table.get("scheme", {})),
-            kernels=_kernels(table["kernel"], path),
-            device=table.get("device", "local"),
-            requires=tuple(table.get("requires", ())),
-            excludes=tuple(table.get("excludes", ())),
-            metered=_metered(table, path),
-        )
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path} is not a TOML file: {error}") from None
-    except (KeyError, TypeError) as error:
-        raise FileFormatError(
-            f"{path} is not a target file: {error}; see hw_profiles/x86-vnni/target.toml"
-        ) from None
 
 
 def check_machine(target: Target) -> None:
@@ -124,44 +125,3 @@ def _cpuinfo(field: str) -> str:
         return ""
     found = (line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field)
     return next(found, "")
-
-
-def _kernels(tables: list[dict[str, Any]], path: Path) -> FrozenDict[str, FrozenDict[str, Kernel]]:
-    kernels: dict[str, dict[str, Kernel]] = {}
-    for table in tables:
-        _check_keys(table, _KERNEL_KEYS, path)
-        for op in table["ops"]:
-            if op not in _OPS:
-                raise FileFormatError(f"{path}: {UnknownNameError('operator', op, _OPS)}")
-            for name in table["precisions"]:
-                if name in kernels.setdefault(op, {}):
-                    raise FileFormatError(f"{path} lists {name} on {op} twice; keep one")
-                kernels[op][name] = _kernel(table, name, path)
-    return FrozenDict({op: FrozenDict(found) for op, found in kernels.items()})
-
-
-def _kernel(table: Mapping[str, Any], name: str, path: Path) -> Kernel:
-    try:
-        precision = Precision.parse(name)
-        timed_as = str(Precision.parse(table.get("timed_as", name)))
-    except InputError as error:
-        raise FileFormatError(f"{path}: {error}") from None
-    return Kernel(
-        timed_as=timed_as,
-        requantizes=table.get("requantizes", False),
-        storage_bits=table.get("storage_bits", precision.weight.bits),
-        note=table.get("note", ""),
-    )
-
-
-def _metered(table: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    for quantity in table.get("metered", ()):
-        if quantity not in QUANTITIES:
-            raise FileFormatError(f"{path}: {UnknownNameError('quantity', quantity, QUANTITIES)}")
-    return tuple(table.get("metered", ()))
-
-
-def _check_keys(table: Mapping[str, Any], known: frozenset[str], path: Path) -> None:
-    for key in table:
-        if key not in known:
-            raise FileFormatError(f"{path}: {UnknownNameError('key', key, known)}")

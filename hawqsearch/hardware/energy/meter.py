@@ -13,13 +13,19 @@ from typing import Final
 
 import numpy as np
 
+from hawqsearch.core.timing import Interval, median_interval
 from hawqsearch.errors import DeviceError, InputError
 from hawqsearch.hardware.energy.counter import EnergyCounter, consumed_uj
+from hawqsearch.hardware.energy.survey import Survey
 
-__all__ = ["EnergyReading", "Meter"]
+__all__ = ["EnergyReading", "Meter", "open_meter"]
 
 _LONGEST_BLOCK_S: Final = 60.0
 _GROWTH: Final = (1.5, 10.0)
+_STEPS: Final = 50
+_SLOW_S: Final = 0.02
+_SLOW_STEPS: Final = 10
+"""Of a counter that is refreshed less often than every `_SLOW_S`: a block is then a second, and right to a tenth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +34,7 @@ class EnergyReading:
 
     Args:
         n: timed runs in all.
-        blocks: how many readings the median is of.
+        readings_mj: one per block.
         steps: steps of the counters' resolution that one block spans: what a reading can be wrong by is 1 / steps.
         latency_ms: of one run, median over blocks.
         idle_w: power between blocks, median.
@@ -40,7 +46,7 @@ class EnergyReading:
     low_mj: float
     high_mj: float
     n: int
-    blocks: int
+    readings_mj: tuple[float, ...]
     steps: float
     latency_ms: float
     idle_w: float
@@ -48,6 +54,16 @@ class EnergyReading:
     counter: str
     date: str
     origin: str = "measured"
+
+    @property
+    def blocks(self) -> int:
+        """How many readings the median is of."""
+        return len(self.readings_mj)
+
+    @property
+    def interval(self) -> Interval:
+        """The median with its 95 % interval."""
+        return median_interval(self.readings_mj)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +91,7 @@ class Meter:
 
     counters: tuple[EnergyCounter, ...]
     blocks: int = 7
-    steps: int = 50
+    steps: int = _STEPS
     clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
     sleep: Callable[[float], object] = field(default=time.sleep, repr=False)
 
@@ -88,6 +104,11 @@ class Meter:
             raise InputError(
                 f"a meter needs at least one block and one step, got {self.blocks} and {self.steps}"
             )
+
+    @property
+    def name(self) -> str:
+        """What its counters meter."""
+        return " + ".join(c.name for c in self.counters)
 
     def measure(self, run: Callable[[], object]) -> EnergyReading:
         """Energy of one call of `run`.
@@ -109,7 +130,8 @@ class Meter:
     def _reading(self, runs: int, load: list[_Span], idle: list[_Span]) -> EnergyReading:
         around = [(a.watts + b.watts) / 2 for a, b in pairwise(idle)]
         net_uj = np.array([s.uj - w * 1e6 * s.seconds for s, w in zip(load, around, strict=True)])
-        low, median, high = np.quantile(net_uj / runs / 1e3, [0.25, 0.5, 0.75])
+        each_mj = net_uj / runs / 1e3
+        low, median, high = np.quantile(each_mj, [0.25, 0.5, 0.75])
         if median <= 0:
             raise DeviceError(self._nothing_above_idle(load[0].seconds))
         return EnergyReading(
@@ -117,12 +139,12 @@ class Meter:
             low_mj=float(low),
             high_mj=float(high),
             n=runs * len(load),
-            blocks=len(load),
+            readings_mj=tuple(each_mj.tolist()),
             steps=float(np.median(net_uj)) / self._resolution_uj,
             latency_ms=float(np.median([s.seconds for s in load])) / runs * 1e3,
             idle_w=float(np.median([s.watts for s in idle])),
             load_w=float(np.median([s.watts for s in load])),
-            counter=" + ".join(c.name for c in self.counters),
+            counter=self.name,
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         )
 
@@ -165,8 +187,15 @@ class Meter:
         return sum(c.resolution_uj for c in self.counters)
 
     def _nothing_above_idle(self, seconds: float) -> str:
-        names = " + ".join(c.name for c in self.counters)
         return (
-            f"{names} shows nothing above idle in {seconds:.3g} s of work: the counter stands still, or other "
+            f"{self.name} shows nothing above idle in {seconds:.3g} s of work: the counter stands still, or other "
             "work keeps the machine busy; stop it, or leave energy out of the budget"
         )
+
+
+def open_meter(found: Survey) -> Meter:
+    """A meter of the counters found; raises `InputError` with the reason where there is none."""
+    if found.missing_reason is not None:
+        raise InputError(found.missing_reason)
+    slow = max(c.update_s for c in found.counters) > _SLOW_S
+    return Meter(counters=found.counters, steps=_SLOW_STEPS if slow else _STEPS)

@@ -49,10 +49,8 @@ def test_whole_networks_correct_the_parts(scale: float) -> None:
     plain, corrected = fit_energy(mj, ms, GROUPS, []), fit_energy(mj, ms, GROUPS, metered)
 
     def worst(model: EnergyModel) -> float:
-        errors = []
-        for terms in (config(source) for _ in range(50)):
-            errors.append(abs(total(model, terms) / (fixed + sum(truth[t] for t in terms)) - 1))
-        return max(errors)
+        drawn = [config(source) for _ in range(50)]
+        return max(abs(total(model, terms) / (fixed + sum(truth[t] for t in terms)) - 1) for terms in drawn)
 
     assert worst(plain) > 0.1
     assert worst(corrected) < 0.03

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from hawqsearch.errors import DeviceError, InputError
 from hawqsearch.hardware.energy.counter import EnergyCounter, consumed_uj
 from hawqsearch.hardware.energy.hwmon import HwmonPower
-from hawqsearch.hardware.energy.meter import EnergyReading, Meter
+from hawqsearch.hardware.energy.meter import EnergyReading, Meter, open_meter
 from hawqsearch.hardware.energy.rapl import RaplPackage, find_rapl
-from hawqsearch.hardware.energy.session import time_and_meter
 from hawqsearch.hardware.energy.survey import Survey, survey
 from tests.hardware.energy.world import World, sensor
 
@@ -167,16 +166,23 @@ def test_a_meter_of_nothing() -> None:
         Meter(counters=())
 
 
-def test_time_and_energy_of_an_inference(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    both = time_and_meter(world.run, found=survey(tmp_path), clock=world.clock, sleep=world.sleep)
-    assert both.energy is not None
-    assert both.energy.median_mj == pytest.approx(20.0, rel=1e-3)
-    assert (both.latency_ms.median, both.missing) == (pytest.approx(2.0), None)
+def test_the_interval_encloses_the_median(tmp_path: Path) -> None:
+    reading = metered(World(tmp_path))
+    interval = reading.interval
+    assert len(reading.readings_mj) == reading.blocks == 7
+    assert interval.low <= interval.median == reading.median_mj <= interval.high
+    assert (interval.low, interval.high) == (min(reading.readings_mj), max(reading.readings_mj))
 
 
-def test_without_a_counter_the_time_is_there_and_the_reason() -> None:
-    both = time_and_meter(lambda: None, found=Survey((), ("no counter", "and no sensor")))
-    assert both.energy is None
-    assert both.missing == "no energy is metered: no counter; and no sensor"
-    assert both.latency_ms.median >= 0
+def test_a_meter_is_opened_for_the_counters_that_there_are(tmp_path: Path) -> None:
+    World(tmp_path / "fast")
+    fast = open_meter(survey(tmp_path / "fast"))
+    sensor(tmp_path / "slow", "hwmon0", "ina226", power1_input="3000000")
+    slow = open_meter(survey(tmp_path / "slow"))
+    assert (fast.name, fast.steps) == ("RAPL package-0", 50)
+    assert slow.steps * slow.counters[0].update_s == pytest.approx(1.0)
+
+
+def test_without_a_counter_no_meter_is_opened() -> None:
+    with pytest.raises(InputError, match="no energy is metered: no counter; and no sensor"):
+        open_meter(Survey((), ("no counter", "and no sensor")))
