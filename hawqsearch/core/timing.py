@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 
-__all__ = ["Interval", "Timing", "median_interval"]
+__all__ = ["Interval", "Timing", "median_interval", "relative_half_width"]
+
+_FEWEST: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,16 @@ def median_interval(samples: tuple[float, ...]) -> Interval:
     return Interval(float(np.median(ordered)), float(ordered[rank]), float(ordered[-1 - rank]))
 
 
+def relative_half_width(samples: tuple[float, ...]) -> float:
+    """Half the 95 % interval of the samples' median as a share of it; infinite where the median is 0 or there are
+    too few samples (below six) for an interval."""
+    if len(samples) < _FEWEST:
+        return math.inf
+    interval = median_interval(samples)
+    return interval.relative_half_width if 0 < interval.median < math.inf else math.inf
+
+
+@lru_cache(maxsize=256)
 def _enclosing_rank(n: int, confidence: float = 0.95) -> int:
     """Largest r (from 0) so that order statistics r and n-1-r enclose the median with that confidence."""
     rank, tail = 0, 0.5**n
