@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 import numpy as np
@@ -186,7 +187,8 @@ class _Course(Generic[K]):
     def size(self) -> None:
         """Learn what each candidate takes."""
         for key in self.candidates:
-            self.once_ns[key] = max(1, min(self._until_sane(lambda key=key: self._visit(key, _SIZING_RUNS))))
+            times = self._until_sane(partial(self._visit, key, _SIZING_RUNS))
+            self.once_ns[key] = max(1, min(times))
 
     def warm_up(self) -> int:
         """Short rounds until one is like the one before; how many that took."""
@@ -276,8 +278,8 @@ class _Course(Generic[K]):
             before = start + times[-1]
         return times
 
-    def _taken_ns(self, key: K, sample: Sample) -> float:
-        return sum(sample.runs_ms) * 1e6 + self.once_ns[key]
+    def _taken_ns(self, key: K, sample: Sample) -> int:
+        return round(sum(sample.runs_ms) * 1e6) + self.once_ns[key]
 
     def _until_sane(self, step: Callable[[], StepT]) -> StepT:
         """What `step` gives once the clock does not jump in it."""

@@ -102,7 +102,10 @@ def test_the_time_is_up() -> None:
 
 def test_a_drifting_clock_cancels_in_the_ratio() -> None:
     """Everything slows down to less than half; times follow, ratios stay within 1 %."""
-    slow = lambda ms: lambda now: ms * (1 + now)  # noqa: E731
+
+    def slow(ms: float) -> Callable[[float], float]:
+        return lambda now: ms * (1 + now)
+
     effort = replace(EFFORT, share=0.002)
     found = timed(effort, reference="a", a=slow(4.0), b=slow(3.0))
     assert found.drift is not None
@@ -217,7 +220,7 @@ def test_a_clock_that_stands_still_says_nothing_narrow() -> None:
 
 
 def test_progress_adds_up() -> None:
-    for costs in ({"a": steady(1.0)}, {"a": noisy(1.0, 0.3)}):
+    for cost in (steady(1.0), noisy(1.0, 0.3)):
         done: list[int] = []
-        timed(on_round=done.append, **costs)
+        timed(on_round=done.append, a=cost)
         assert sum(done) == EFFORT.rounds
