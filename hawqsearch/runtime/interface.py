@@ -46,7 +46,7 @@ class Session(Protocol):
 
     def kernels(self, *, skip_runs: int = 0) -> list[KernelRun]:
         """Nodes in the order they ran, without their first `skip_runs` runs; ends a session that was opened
-        `profiled`, and is of no other."""
+        `profiled`; another has none to tell."""
         ...
 
 
@@ -61,6 +61,11 @@ class Runtime(Protocol):
     @property
     def version(self) -> str:
         """Name and version, as profiles and run files record it."""
+        ...
+
+    @property
+    def fuses(self) -> bool:
+        """Whether a quantizer runs in the kernel that writes the tensor, and not as a node of its own."""
         ...
 
     def open(

@@ -49,6 +49,11 @@ class OnnxRuntime:
         """Name and version."""
         return f"onnxruntime {ort.__version__}"
 
+    @property
+    def fuses(self) -> bool:
+        """A quantizer is a node of its own."""
+        return False
+
     @contextmanager
     def open(
         self, model: bytes, *, threads: int = 1, signed_activations: bool = False, profiled: bool = False
@@ -78,6 +83,7 @@ class OrtSession:
     """An onnxruntime session; made by `OnnxRuntime.open`."""
 
     session: ort.InferenceSession
+    is_profiled: bool = False
 
     def run(self, feed: Feed) -> list[np.ndarray]:
         """The outputs, in the model's order."""
@@ -86,6 +92,8 @@ class OrtSession:
 
     def kernels(self, *, skip_runs: int = 0) -> list[KernelRun]:
         """Nodes in the order they ran; ends the session's profiling."""
+        if not self.is_profiled:
+            return []
         events = json.loads(Path(self.session.end_profiling()).read_text())
         times: dict[tuple[str, str], list[float]] = defaultdict(list)
         for event in events:
@@ -110,16 +118,16 @@ def _options(*, threads: int, signed_activations: bool) -> ort.SessionOptions:
 def _opened(model: bytes, options: ort.SessionOptions, *, profiled: bool) -> Iterator[OrtSession]:
     """A session; the folder that its profile goes to is removed after."""
     if not profiled:
-        yield _load(model, options)
+        yield OrtSession(_load(model, options))
         return
     with tempfile.TemporaryDirectory(prefix="hawqsearch-") as folder:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        yield _load(model, options)
+        yield OrtSession(_load(model, options), is_profiled=True)
 
 
-def _load(model: bytes, options: ort.SessionOptions) -> OrtSession:
+def _load(model: bytes, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
-        return OrtSession(ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except _FAILURES as error:
         raise DeviceError(f"onnxruntime cannot load the model: {str(error).splitlines()[0]}") from error
