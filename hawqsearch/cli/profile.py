@@ -39,6 +39,13 @@ def run(
         str | None,
         typer.Option("--python", help="The board's Python that has onnxruntime, a name or a path."),
     ] = None,
+    energy: Annotated[
+        bool,
+        typer.Option(
+            "--energy",
+            help="Meter energy too, after the times: takes a counter and minutes. A budget in mJ makes `search` do so.",
+        ),
+    ] = False,
     threads: options.Threads = 1,
     batch: options.Batch = 1,
     data: options.Data = None,
@@ -57,8 +64,9 @@ def run(
     )
     source = open_source(machine, place)
     earlier = _earlier(out, machine.name, source.rig)
+    meter = source.energy() if energy else None
 
-    from hawqsearch import pipeline  # torch and the runtime, once the input is known to be good
+    from hawqsearch import metering, pipeline  # torch and the runtime, once the input is known to be good
 
     context = pipeline.Context(cache=cache, progress=Bars(quiet=as_json))
     for note in source.notes:
@@ -71,6 +79,9 @@ def run(
     except BoardLostError as lost:
         raise _kept(lost, out, earlier) from lost
     _write(out, found, earlier)
+    if meter is not None:
+        found = metering.meter_parts(network, found, meter, context=context)
+        _write(out, found, earlier)
     if as_json:
         print_json(document_of(found, space=file.name, seconds=time.perf_counter() - start))
         return

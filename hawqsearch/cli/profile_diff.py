@@ -50,21 +50,30 @@ def _document(found: ProfileDifference, files: dict[str, tuple[Path, HardwarePro
 
 def _row(row: SharedRow) -> dict[str, Any]:
     times = {"first_ms": row.first.median_ms, "second_ms": row.second.median_ms}
-    return {**key_cells(row.key), **times, "ratio": row.ratio, "overlap": row.overlap}
+    a, b = row.first.energy, row.second.energy
+    energies = {
+        "first_mj": None if a is None else a.median_mj,
+        "second_mj": None if b is None else b.median_mj,
+        "energy_ratio": row.energy_ratio,
+    }
+    return {**key_cells(row.key), **times, "ratio": row.ratio, "overlap": row.overlap, **energies}
 
 
 def _print(found: ProfileDifference, a: HardwareProfile, b: HardwareProfile) -> None:
     rows = [_row(row) for row in found.shared]
+    energies = ("first_mj", "second_mj", "energy_ratio") if a.counters or b.counters else ()
     cells = [
         [
             r["signature"],
             r["precision"],
             *(number(r[name], 3) for name in ("first_ms", "second_ms", "ratio")),
             "yes" if r["overlap"] else "no",
+            *(number(r[name], 3) for name in energies),
         ]
         for r in rows
     ]
     columns = ["kernel or tensor", "precision", "A, ms", "B, ms", "B/A", "quartiles overlap"]
+    columns += ["A, mJ", "B, mJ", "B/A of energy"] if energies else []
     print_table(columns, cells, title=f"A: {a.origin}\nB: {b.origin}")
     apart = sum(not r["overlap"] for r in rows)
     sys.stdout.write(

@@ -11,7 +11,7 @@ from hawqsearch.core.hardware import KernelKey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hawqsearch.core.hardware import ChangeKey, HardwareProfile, Measurement
+    from hawqsearch.core.hardware import ChangeKey, Energy, HardwareProfile, Measurement
 
 __all__ = ["document_of", "key_cells", "print_profile"]
 
@@ -50,12 +50,26 @@ def _rows(rows: Mapping[KernelKey, Measurement] | Mapping[ChangeKey, Measurement
 
 def _numbers(row: Measurement) -> dict[str, Any]:
     quartiles = {"quartile1_ms": row.low_ms, "quartile3_ms": row.high_ms}
-    return {"median_ms": row.median_ms, **quartiles, "n": row.n, "date": row.date, "origin": row.origin}
+    times = {"median_ms": row.median_ms, **quartiles, "n": row.n, "date": row.date, "origin": row.origin}
+    return {**times, **_energy(row.energy)}
+
+
+def _energy(energy: Energy | None) -> dict[str, Any]:
+    """Keys that are always there; null where nothing was metered."""
+    return {
+        "energy_mj": None if energy is None else energy.median_mj,
+        "energy_quartile1_mj": None if energy is None else energy.low_mj,
+        "energy_quartile3_mj": None if energy is None else energy.high_mj,
+        "energy_n": None if energy is None else energy.n,
+        "energy_counter": None if energy is None else energy.counter,
+    }
 
 
 def _print_rows(names: tuple[str, str], rows: list[dict[str, Any]], title: str) -> None:
     what, middle = names
     columns = [what, "precision", middle, "quartiles, ms", "n", "origin"]
+    metered = any(r["energy_mj"] is not None for r in rows)
+    columns += ["median, mJ", "quartiles, mJ"] * metered
     cells = [
         [
             r["signature"],
@@ -64,7 +78,15 @@ def _print_rows(names: tuple[str, str], rows: list[dict[str, Any]], title: str) 
             f"{r['quartile1_ms']:.3g} to {r['quartile3_ms']:.3g}",
             str(r["n"]),
             r["origin"],
+            *_energy_cells(r) * metered,
         ]
         for r in rows
     ]
     print_table(columns, cells, title=title)
+
+
+def _energy_cells(row: dict[str, Any]) -> list[str]:
+    if row["energy_mj"] is None:
+        return ["-", "-"]
+    quartiles = f"{row['energy_quartile1_mj']:.3g} to {row['energy_quartile3_mj']:.3g}"
+    return [number(row["energy_mj"], 3), quartiles]

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Final
 from hawqsearch import plugins
 from hawqsearch.cache import default_folder
 from hawqsearch.errors import DeviceError, InputError, UnknownNameError
+from hawqsearch.hardware.energy.available import missing_energy, survey_for
+from hawqsearch.hardware.energy.meter import open_meter
+from hawqsearch.hardware.energy.survey import gpu_survey
 from hawqsearch.hardware.targets import check_machine
 
 if TYPE_CHECKING:
     from hawqsearch.core.hardware import HardwareProfile, Rig
+    from hawqsearch.core.protocols import EnergyBackend
     from hawqsearch.core.target import Target
     from hawqsearch.pipeline import Context, Network
 
@@ -41,12 +45,14 @@ class Source:
     """A rig that can be had, and how to fill a profile of it.
 
     Args:
+        energy: opens what meters it; raises `InputError` where it has no counter.
         notes: what is unsteady about it.
         word: how to get other rows than those that are shown.
     """
 
     rig: Rig
     profile: Callable[[Network, Context], HardwareProfile]
+    energy: Callable[[], EnergyBackend]
     notes: tuple[str, ...] = ()
     word: str = "rows that were made before come from the cache, --no-cache makes all anew"
 
@@ -109,7 +115,25 @@ def _local(target: Target, asked: Asked) -> Source:
         else pipeline.local_rig(target, threads=asked.threads, batch=asked.batch)
     )
     backend = LocalBackend()
-    return Source(rig=rig, profile=lambda network, c: pipeline.profile(network, rig, backend, context=c))
+    return Source(
+        rig=rig,
+        profile=lambda network, c: pipeline.profile(network, rig, backend, context=c),
+        energy=lambda: _local_energy(target),
+    )
+
+
+def _local_energy(target: Target) -> EnergyBackend:
+    """This machine's counters."""
+    from hawqsearch.hardware.energy.parts import LocalEnergy
+
+    return LocalEnergy(open_meter(survey_for(target)))
+
+
+def _no_energy(why: str) -> Callable[[], EnergyBackend]:
+    def refuse() -> EnergyBackend:
+        raise InputError(why)
+
+    return refuse
 
 
 def _third_party(target: Target, asked: Asked, name: str) -> Source:
@@ -118,7 +142,11 @@ def _third_party(target: Target, asked: Asked, name: str) -> Source:
 
     backend = plugins.build("backends", name)
     rig = pipeline.local_rig(target, threads=asked.threads, batch=asked.batch)
-    return Source(rig=rig, profile=lambda network, c: pipeline.profile(network, rig, backend, context=c))
+    return Source(
+        rig=rig,
+        profile=lambda network, c: pipeline.profile(network, rig, backend, context=c),
+        energy=lambda: _local_energy(target),
+    )
 
 
 def _arm_rig(asked: Asked) -> Rig:
@@ -151,6 +179,7 @@ def _board(target: Target, asked: Asked, host: str) -> Source:
     return Source(
         rig=rig,
         profile=lambda network, context: pipeline.profile(network, rig, backend, context=context),
+        energy=_no_energy("a board's sensor is not read over ssh yet"),
         notes=board.notes(),
     )
 
@@ -171,7 +200,8 @@ def _simulated(target: Target, asked: Asked) -> Source:
         backend = QemuBackend(folder=folder, core=core, network=working_set(network.spec))
         return pipeline.profile(network, rig, backend, context=context)
 
-    return Source(rig=rig, profile=profile)
+    why = "a simulator has no counter; meter a board with --host user@board"
+    return Source(rig=rig, profile=profile, energy=_no_energy(why))
 
 
 def _gpu(target: Target, asked: Asked) -> Source:
@@ -183,7 +213,20 @@ def _gpu(target: Target, asked: Asked) -> Source:
 
     backend = CudaBackend()
     rig = backend.rig(batch=asked.batch)
-    return Source(rig=rig, profile=lambda network, c: pipeline.profile(network, rig, backend, context=c))
+    return Source(
+        rig=rig,
+        profile=lambda network, c: pipeline.profile(network, rig, backend, context=c),
+        energy=_gpu_energy,
+    )
+
+
+def _gpu_energy() -> EnergyBackend:
+    """The counter of the GPU that is measured."""
+    from hawqsearch.hardware.cuda.device import TorchCuda
+    from hawqsearch.hardware.cuda.energy import CudaEnergy
+
+    device = TorchCuda()
+    return CudaEnergy(open_meter(gpu_survey(device.uuid)), device)
 
 
 def _shipped(target: Target, asked: Asked) -> Source:
@@ -200,5 +243,6 @@ def _shipped(target: Target, asked: Asked) -> Source:
     return Source(
         rig=rig,
         profile=lambda network, context: pipeline.shipped(network)[0],
+        energy=_no_energy(str(missing_energy(target))),
         word="the shipped table; --host measures a board, --backend qemu simulates anew",
     )

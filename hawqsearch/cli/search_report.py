@@ -17,14 +17,17 @@ def print_outcome(outcome: Outcome) -> None:
         ["", "fp32", "int8", "answer"],
         [
             *_latency_rows(outcome),
+            *_energy_rows(outcome),
             _size_row(outcome),
             *_metric_rows(outcome),
         ],
         title=f"fp32, all-int8 and the answer on {outcome.target}",
     )
+    metered = outcome.fp32.energy_mj is not None
+    columns = ["candidate", "from fp32, nats", "above the least", "loss, nats", "latency, ms", "size, bytes"]
     print_table(
-        ["candidate", "from fp32, nats", "above the least", "loss, nats", "latency, ms", "size, bytes"],
-        [_candidate_row(c) for c in outcome.candidates if c.meets],
+        columns + ["energy, mJ"] * metered,
+        [_candidate_row(c) + [_candidate_energy(c)] * metered for c in outcome.candidates if c.meets],
         title="candidates within the budget, judged on the second half of the search split",
     )
     for line in verdict_lines(outcome):
@@ -41,6 +44,10 @@ def _candidate_row(candidate: Candidate) -> list[str]:
         number(candidate.measured.latency_ms if candidate.measured else candidate.predicted_ms, 4),
         number(candidate.size_bytes, 8),
     ]
+
+
+def _candidate_energy(candidate: Candidate) -> str:
+    return number(candidate.measured.energy_mj if candidate.measured else candidate.predicted_mj, 4)
 
 
 def verdict_lines(outcome: Outcome) -> list[str]:
@@ -66,7 +73,7 @@ def _met(outcome: Outcome) -> str:
     measured = outcome.measured
     if measured.latency_ms is None:
         return _met_unmeasured(outcome)
-    return f"met when measured: {_interval(measured)}"
+    return f"met when measured: {_interval(measured)}{_energy_interval(measured)}"
 
 
 def _interval(latency: Latency) -> str:
@@ -75,6 +82,14 @@ def _interval(latency: Latency) -> str:
     if latency.low_ms is None or latency.high_ms is None:
         return f"{latency.latency_ms:.4g} ms"
     return f"{latency.latency_ms:.4g} ms, 95 % interval {latency.low_ms:.4g} to {latency.high_ms:.4g}"
+
+
+def _energy_interval(seen: Latency) -> str:
+    if seen.energy_mj is None:
+        return ""
+    if seen.energy_low_mj is None or seen.energy_high_mj is None:
+        return f"; {seen.energy_mj:.4g} mJ"
+    return f"; {seen.energy_mj:.4g} mJ, 95 % interval {seen.energy_low_mj:.4g} to {seen.energy_high_mj:.4g}"
 
 
 def _int8_line(outcome: Outcome) -> list[str]:
@@ -98,7 +113,10 @@ def _met_unmeasured(outcome: Outcome) -> str:
     in_words = {"simulated": "met in simulation", "measured": "met by a measured profile"}.get(
         word, f"met as {word}"
     )
-    return f"{in_words}: {predicted:.4g} ms; the whole network was not timed"
+    energy = outcome.predicted.energy_mj
+    if energy is None:
+        return f"{in_words}: {predicted:.4g} ms; the whole network was not timed"
+    return f"{in_words}: {predicted:.4g} ms, {energy:.4g} mJ; the whole network was neither timed nor metered"
 
 
 def _latency_rows(outcome: Outcome) -> list[list[str]]:
@@ -114,6 +132,19 @@ def _latency_rows(outcome: Outcome) -> list[list[str]]:
     ]
     if answer is outcome.measured:
         rows.append(["predicted, ms", "", "", number(outcome.predicted.latency_ms, 4)])
+    return rows
+
+
+def _energy_rows(outcome: Outcome) -> list[list[str]]:
+    """Metered beside predicted where there is a counter; else the prediction from metered parts."""
+    if outcome.fp32.energy_mj is None:
+        return []
+    metered = outcome.measured.energy_mj is not None
+    answer = outcome.measured if metered else outcome.predicted
+    columns = (outcome.fp32, outcome.int8, answer)
+    rows = [["metered, mJ" if metered else "predicted, mJ", *(number(c.energy_mj, 4) for c in columns)]]
+    if metered:
+        rows.append(["predicted, mJ", "", "", number(outcome.predicted.energy_mj, 4)])
     return rows
 
 

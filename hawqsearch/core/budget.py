@@ -110,10 +110,10 @@ def check_metered(budget: Budget, target: Target, *, missing_energy: str | None)
             it is known.
     """
     for term in budget.terms:
-        why = missing_energy if term.quantity == "energy_mj" else "it has no device"
+        why = missing_energy if term.quantity == "energy_mj" else f"{target.name} has no device"
         if why is not None and term.quantity not in target.metered:
             raise BudgetError(
-                f"budget {budget} bounds {term.quantity}, which is not known of {target.name}: {why}; "
+                f"budget {budget} bounds {term.quantity}, but {why}; "
                 f"or bound one of {', '.join(target.metered)}"
             )
 

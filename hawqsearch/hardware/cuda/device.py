@@ -99,6 +99,11 @@ class TorchCuda:
         return self._properties.major, self._properties.minor
 
     @property
+    def uuid(self) -> str:
+        """What NVML knows it by, however PyTorch numbers it."""
+        return f"GPU-{self._properties.uuid}"
+
+    @property
     def l2_bytes(self) -> int:
         """Size of its last cache."""
         size: int = self._properties.L2_cache_size
@@ -134,7 +139,7 @@ class TorchCuda:
         """Clocks and temperature; None without NVML's binding."""
         if self._nvml is None:
             return None
-        return read_conditions(f"GPU-{self._properties.uuid}", self._nvml)
+        return read_conditions(self.uuid, self._nvml)
 
 
 def check_cuda(cuda: Any = torch.cuda) -> None:

@@ -21,7 +21,7 @@ def missing_energy(target: Target, profile: HardwareProfile | None = None) -> st
         return _missing_in(profile)
     if target.device == "tables":
         return (
-            "no counter metered the shipped table; meter a board with `hawqsearch profile --host user@board --energy "
+            "no counter metered the shipped table: meter a board with `hawqsearch profile --host user@board --energy "
             "--out FILE.csv` and name that with --profile"
         )
     return survey_for(target).missing_reason

@@ -60,10 +60,11 @@ class NvmlCounter:
         return nullcontext()
 
 
-def open_nvml(index: int = 0, library: Any = None) -> NvmlCounter:
-    """The counter of GPU number `index`.
+def open_nvml(gpu: int | str = 0, library: Any = None) -> NvmlCounter:
+    """The counter of a GPU.
 
     Args:
+        gpu: NVML's number of it, or its UUID (`GPU-…`).
         library: `pynvml`, or what stands in for it; None loads it.
 
     Raises:
@@ -73,10 +74,12 @@ def open_nvml(index: int = 0, library: Any = None) -> NvmlCounter:
     nvml = load_nvml() if library is None else library
     try:
         nvml.nvmlInit()
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        by = nvml.nvmlDeviceGetHandleByUUID if isinstance(gpu, str) else nvml.nvmlDeviceGetHandleByIndex
+        handle = by(gpu)
         name = nvml.nvmlDeviceGetName(handle)
     except nvml.NVMLError as error:
-        raise DeviceError(f"no NVIDIA GPU number {index} here: {error}") from None
+        named = gpu if isinstance(gpu, str) else f"number {gpu}"
+        raise DeviceError(f"no NVIDIA GPU {named} here: {error}") from None
     counter = NvmlCounter(gpu=name, library=nvml, handle=handle)
     counter.read_uj()
     return counter

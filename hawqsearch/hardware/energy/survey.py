@@ -50,10 +50,10 @@ def survey(root: Path = Path("/")) -> Survey:
     return Survey((), (*obstacles, *(blocked or ("no sensor of a board's power below /sys/class/hwmon",))))
 
 
-def gpu_survey(index: int = 0) -> Survey:
-    """The counter of GPU number `index`."""
+def gpu_survey(gpu: int | str = 0) -> Survey:
+    """The counter of a GPU, by its number or its UUID."""
     try:
-        return Survey((open_nvml(index),))
+        return Survey((open_nvml(gpu),))
     except (DeviceError, MissingDependencyError) as error:
         return Survey((), (str(error),))
 
