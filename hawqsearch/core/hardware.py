@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hawqsearch.core.conditions import Conditions
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.model import WEIGHTED_OPS, NodeSpec
+from hawqsearch.core.whole import WholeFit
 
 __all__ = [
     "ORIGINS",
+    "WIDE_SHARE",
     "Change",
     "ChangeKey",
     "Energy",
@@ -22,6 +25,8 @@ __all__ = [
     "weakest_origin",
 ]
 
+WIDE_SHARE = 0.02
+"""Half of the 95 % interval of a row's median, as a share of it, above which the row is said to be wide."""
 ORIGINS = ("measured", "simulated", "published", "predicted")
 
 
@@ -111,6 +116,7 @@ class Measurement:
 
     Args:
         energy: None where no counter metered it.
+        half_width: half of the 95 % interval of the median over rounds, as a share of it; None where it is not known.
     """
 
     median_ms: float
@@ -120,6 +126,7 @@ class Measurement:
     date: str
     origin: str = "measured"
     energy: Energy | None = None
+    half_width: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,19 +145,33 @@ class Rig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareProfile:
-    """Times of kernels and of precision changes on one rig; where they come from is told per row."""
+    """Times of kernels and of precision changes on one rig; where they come from is told per row.
+
+    Args:
+        conditions: of each measurement that rows come from, where that is known.
+        whole: of networks that were timed whole, what the rows said of them.
+    """
 
     target: str
     rig: Rig
     date: str
     kernels: FrozenDict[KernelKey, Measurement]
     changes: FrozenDict[ChangeKey, Measurement]
+    conditions: tuple[Conditions, ...] = ()
+    whole: tuple[WholeFit, ...] = ()
 
     @property
     def origin(self) -> str:
         """The weakest word of its rows, with the rig and the date."""
         words = {m.origin for m in (*self.kernels.values(), *self.changes.values())}
         return f"{weakest_origin(words)}: {self.rig}, {self.date}"
+
+    @property
+    def wide(self) -> tuple[KernelKey | ChangeKey, ...]:
+        """Rows whose median is known less well than to `WIDE_SHARE` of it."""
+        rows: dict[KernelKey | ChangeKey, Measurement] = dict(self.kernels.items())
+        rows.update(self.changes.items())
+        return tuple(key for key, m in rows.items() if m.half_width is not None and m.half_width > WIDE_SHARE)
 
     @property
     def counters(self) -> tuple[str, ...]:

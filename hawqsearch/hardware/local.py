@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,34 +16,47 @@ from onnx import TensorProto
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import Change, ChangeKey, HardwareProfile, KernelKey, Measurement, Rig
 from hawqsearch.core.target import Target
-from hawqsearch.errors import DeviceError
+from hawqsearch.hardware.conditions import Watch
 from hawqsearch.hardware.micro import change_model, kernel_model
+from hawqsearch.hardware.rows import between_kernels, kernel_time, today
 from hawqsearch.runtime.find import find_runtime
-from hawqsearch.runtime.interface import KernelRun
+from hawqsearch.runtime.interface import KernelRun, Session
+from hawqsearch.runtime.pinned import pinned
+from hawqsearch.runtime.rounds import Effort, Rounds, Sample, in_rounds
 
-__all__ = ["LocalBackend", "between_kernels", "kernel_time"]
+__all__ = ["LocalBackend"]
+
+Key = KernelKey | ChangeKey
 
 _TYPES: Final = {TensorProto.FLOAT: np.float32, TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8}
-_AROUND: Final = frozenset(
-    {"ReorderInput", "ReorderOutput", "Transpose", "QuantizeLinear", "DequantizeLinear"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalBackend:
     """The target's runtime on this machine.
 
-    Candidates are interleaved: every model runs `burst` times in turn, `rounds` times over, so that a
-    drifting clock hits all alike. The first burst warms up and is not counted.
+    Candidates are interleaved on pinned cores, so that a drifting clock hits all alike (see `in_rounds`). It goes on
+    until the wall-clock time of every candidate's runs is known to `share`, or the time is up; the runtime's own
+    times of a kernel, which are told when its session ends, have an interval of their own.
+
+    Args:
+        share: see `Effort`.
+        rounds: most that are counted.
+        row_ms: time that each row may take on average.
+        slice_ms: what a candidate gets in a round; small kernels run more often in it, whose times spread more.
+        root: where the system's own files are found.
     """
 
-    rounds: int = 12
-    burst: int = 8
+    share: float = 0.02
+    rounds: int = 40
+    row_ms: float = 20.0
+    slice_ms: float = 0.5
+    root: Path = field(default=Path("/"), repr=False)
 
     @property
     def n_rounds(self) -> int:
-        """How many rounds `measure` takes, the one that warms up included."""
-        return self.rounds + 1
+        """Most rounds that `measure` takes."""
+        return self.rounds
 
     def measure(
         self,
@@ -54,7 +68,7 @@ class LocalBackend:
         on_round: Callable[[int], object] = lambda done: None,
     ) -> HardwareProfile:
         """Measured times of every kernel and change; raises `DeviceError` where the runtime fails."""
-        models: dict[KernelKey | ChangeKey, onnx.ModelProto] = {}
+        models: dict[Key, onnx.ModelProto] = {}
         for kernel in kernels:
             int8 = kernel.precision != "fp32"
             models[kernel] = kernel_model(kernel.signature, int8=int8, scheme=target.scheme)
@@ -62,25 +76,36 @@ class LocalBackend:
             models[change] = change_model(
                 change.shape, to_int8=change.change is Change.TO_INT8, scheme=target.scheme
             )
-        runs = self._run(models, target, rig, on_round)
+        with pinned(rig.threads, root=self.root) as cores:
+            watch = Watch(cores=cores, threads=rig.threads, root=self.root)
+
+            def after(done: int) -> None:
+                watch.look()
+                on_round(done)
+
+            found, rows = self._rows(models, target, rig, after)
+            conditions = watch.conditions(rounds=found.rounds, thrown=found.thrown, drift=found.drift)
         return HardwareProfile(
             target=target.name,
             rig=rig,
-            date=_today(),
-            kernels=FrozenDict({k: kernel_time(r) for k, r in runs.items() if isinstance(k, KernelKey)}),
-            changes=FrozenDict({k: between_kernels(r) for k, r in runs.items() if isinstance(k, ChangeKey)}),
+            date=today(),
+            kernels=FrozenDict({k: row for k, row in rows.items() if isinstance(k, KernelKey)}),
+            changes=FrozenDict({k: row for k, row in rows.items() if isinstance(k, ChangeKey)}),
+            conditions=(conditions,),
         )
 
-    def _run(
+    def _rows(
         self,
-        models: Mapping[KernelKey | ChangeKey, onnx.ModelProto],
+        models: Mapping[Key, onnx.ModelProto],
         target: Target,
         rig: Rig,
         on_round: Callable[[int], object],
-    ) -> dict[KernelKey | ChangeKey, list[KernelRun]]:
+    ) -> tuple[Rounds[Key], dict[Key, Measurement]]:
+        """How the rounds went, and the row of every model."""
         runtime = find_runtime(str(target.runtime))
         with ExitStack() as stack:
-            sessions = {}
+            sessions: dict[Key, Session] = {}
+            runs: dict[Key, Callable[[], object]] = {}
             for key, model in models.items():
                 context = runtime.open(
                     model.SerializeToString(),
@@ -88,13 +113,25 @@ class LocalBackend:
                     signed_activations=target.scheme.signed_activations,
                     profiled=True,
                 )
-                sessions[key] = stack.enter_context(context), _feed(model)
-            for _ in range(self.n_rounds):
-                for session, feed in sessions.values():
-                    for _ in range(self.burst):
-                        session.run(feed)
-                on_round(1)
-            return {key: s.kernels(skip_runs=self.burst) for key, (s, _) in sessions.items()}
+                sessions[key] = stack.enter_context(context)
+                runs[key] = partial(sessions[key].run, _feed(model))
+            found = in_rounds(runs, self._effort(len(models)), on_round=on_round)
+            return found, {key: _row(key, s.kernels(), found.samples[key]) for key, s in sessions.items()}
+
+    def _effort(self, rows: int) -> Effort:
+        return Effort(
+            share=self.share, rounds=self.rounds, seconds=rows * self.row_ms / 1e3, slice_ms=self.slice_ms
+        )
+
+
+def _row(key: Key, runs: list[KernelRun], samples: tuple[Sample, ...]) -> Measurement:
+    """The row of a model from the times of its nodes in every run since it was opened."""
+    counted = [i for s in samples for i in range(s.first_run, s.first_run + len(s.runs_ms))]
+    kept = [
+        KernelRun(name=run.name, op=run.op, times_ms=tuple(run.times_ms[i] for i in counted)) for run in runs
+    ]
+    rounds = [len(sample.runs_ms) for sample in samples]
+    return kernel_time(kept, rounds) if isinstance(key, KernelKey) else between_kernels(kept, rounds)
 
 
 def _feed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -105,43 +142,3 @@ def _feed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
         shape = [d.dim_value for d in kind.shape.dim]
         feed[value.name] = (rng.random(shape) * 5).astype(_TYPES[kind.elem_type])
     return feed
-
-
-def kernel_time(runs: list[KernelRun]) -> Measurement:
-    """Everything but what brings tensors in and out of the kernel's layout and type."""
-    own = [run.times_ms for run in runs if run.op not in _AROUND]
-    if not own:
-        raise DeviceError(f"the runtime's profile shows no kernel, only {sorted({r.op for r in runs})}")
-    return _measurement(np.sum(np.asarray(own), axis=0))
-
-
-def between_kernels(runs: list[KernelRun]) -> Measurement:
-    """What ran between the two kernels of a change."""
-    first, second = (
-        next(i for i, r in enumerate(runs) if r.name.startswith(f"kernel{k}") and _is_kernel(r))
-        for k in (0, 1)
-    )
-    between = [run.times_ms for run in runs[first + 1 : second]]
-    if not between:
-        raise DeviceError("the runtime ran nothing between two kernels of different precision")
-    return _measurement(np.sum(np.asarray(between), axis=0))
-
-
-def _is_kernel(run: KernelRun) -> bool:
-    return run.op not in _AROUND and run.op != "Cast"
-
-
-def _measurement(times_ms: np.ndarray) -> Measurement:
-    """Interquartile mean and quartiles: the runtime's profiler counts whole microseconds, and the mean of the
-    middle half is finer than that while it ignores runs that were disturbed, as a median does."""
-    ordered = np.sort(times_ms)
-    quarter = len(ordered) // 4
-    low, high = np.quantile(ordered, [0.25, 0.75])
-    middle = float(ordered[quarter : len(ordered) - quarter].mean())
-    return Measurement(
-        median_ms=middle, low_ms=float(low), high_ms=float(high), n=len(ordered), date=_today()
-    )
-
-
-def _today() -> str:
-    return datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Rig, Signature
@@ -94,17 +96,23 @@ def test_a_change_model_has_the_change_between_two_kernels(shape: tuple[int, ...
     assert all(op in expected for op, expected in zip(ran, operators, strict=True))
 
 
-def test_measuring_counts_every_run_but_the_first_burst() -> None:
+def test_measuring_counts_the_runs_of_its_rounds_and_says_under_what_conditions() -> None:
     kernels = [KernelKey(s, p) for s, *_ in KERNELS[:6] for p in ("w8a8", "fp32")]
     changes = [ChangeKey((1, 8, 6, 6), change) for change in Change]
     done: list[int] = []
+    before = os.sched_getaffinity(0)
     rig = Rig(device="this", runtime="onnxruntime", threads=1, batch=1)
-    backend = local.LocalBackend(rounds=3, burst=2)
+    backend = local.LocalBackend(rounds=3)
     profile = backend.measure(find_target("x86-vnni"), rig, kernels, changes, on_round=done.append)
-    assert sum(done) == backend.n_rounds == 4
+    assert sum(done) == backend.n_rounds == 3
     assert list(profile.kernels) == kernels
     assert list(profile.changes) == changes
     for row in (*profile.kernels.values(), *profile.changes.values()):
-        assert row.n == 6
+        assert 3 * 3 <= row.n <= 3 * 40
         assert 0 <= row.low_ms <= row.median_ms <= row.high_ms
+        assert row.half_width is None  # three rounds have no interval
+    (conditions,) = profile.conditions
+    assert (conditions.rounds, conditions.thrown, conditions.threads) == (3, 0, 1)
+    assert len(conditions.cores) == 1
+    assert os.sched_getaffinity(0) == before
     assert profile.origin.startswith("measured: this")

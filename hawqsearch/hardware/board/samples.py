@@ -63,6 +63,10 @@ class Samples:
                 times[run.name, run.op].extend(run.times_ms)
         return [KernelRun(name=n, op=op, times_ms=tuple(t)) for (n, op), t in times.items()]
 
+    def sizes(self, name: str) -> list[int]:
+        """Timed runs in each round of a job, in the order of `runs`."""
+        return [len(found[0].times_ms) for _, found in sorted(self._runs[name].items())]
+
 
 def _time(value: object) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:

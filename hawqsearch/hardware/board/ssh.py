@@ -27,8 +27,8 @@ from hawqsearch.hardware.board.jobs import bundle
 from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board.measure_onnx import MARKER
 from hawqsearch.hardware.board.samples import Samples
-from hawqsearch.hardware.local import between_kernels, kernel_time
 from hawqsearch.hardware.micro import change_model, kernel_model
+from hawqsearch.hardware.rows import between_kernels, kernel_time
 
 __all__ = ["SshBackend"]
 
@@ -158,9 +158,9 @@ class SshBackend:
         for name, key in keys.items():
             runs = samples.runs(name)
             if runs and isinstance(key, KernelKey):
-                kernels[key] = kernel_time(runs)
+                kernels[key] = kernel_time(runs, samples.sizes(name))
             elif runs and isinstance(key, ChangeKey):
-                changes[key] = between_kernels(runs)
+                changes[key] = between_kernels(runs, samples.sizes(name))
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         return HardwareProfile(
             target=target.name, rig=rig, date=today, kernels=FrozenDict(kernels), changes=FrozenDict(changes)
