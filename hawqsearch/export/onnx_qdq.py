@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.inliner import inline_local_functions
 
 from hawqsearch.core.model import ModelSpec, NodeSpec
 from hawqsearch.core.placement import Placement
@@ -40,19 +41,23 @@ def write_qdq(
     placement: Placement,
     config: Config,
     values: CalibratedModel,
+    *,
+    functions: bool = True,
 ) -> onnx.ModelProto:
     """`float_model` with the quantizers of `placement` written into it; the input is not changed.
 
     Args:
         float_model: values named as in `spec`, weighted nodes named `<layer>/<op>`, opset 21.
         config: node name -> precision, every node of the placement named.
+        functions: whether what widens narrow weights may be a function of the model, or is written out per layer.
     """
     writer = _Writer(float_model, spec, scheme, placement, config, values)
     for layer in placement.weights:
         writer.quantize_weight(spec.node(layer))
     for tensor in placement.activations:
         writer.quantize_tensor(tensor)
-    return writer.model()
+    written = writer.model()
+    return written if functions else inline_local_functions(written)
 
 
 @dataclass(slots=True)

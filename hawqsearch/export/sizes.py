@@ -26,10 +26,13 @@ def file_sizes(
     scheme: Scheme,
     precisions: FrozenDict[str, tuple[Precision, ...]],
     values: CalibratedModel,
+    *,
+    functions: bool = True,
 ) -> SizeModel:
     """Each part as the difference between a file with it and one without; sums lie a little above files.
 
-    The function that widens narrow weights is written once; it is in `base` if any precision needs it.
+    What narrow weights share is in `base` if any precision needs it: constants, and the function that widens them
+    where the file may hold `functions`.
     Layers that share one weight in float have codes each: they are written together, and share that too.
     """
 
@@ -39,7 +42,8 @@ def file_sizes(
             activations=FrozenDict(activations),
             requantized=frozenset(activations),
         )
-        return _Bytes.of(write_qdq(float_model, spec, scheme, placement, config, values))
+        model = write_qdq(float_model, spec, scheme, placement, config, values, functions=functions)
+        return _Bytes.of(model)
 
     int8 = Format("int8")
     plain = written({}, {}, {}).rest
@@ -62,14 +66,14 @@ def file_sizes(
                 dict.fromkeys(group, name),
             )
             bits = precision.weight.bits
-            shared = _unpack_bytes([bits]) if bits in packing.PACKED_BITS else 0
+            shared = _unpack_bytes([bits], functions=functions) if bits in packing.PACKED_BITS else 0
             own = quantized.rest - plain - sum(quantizers[s] for s in sources) - shared
             layers[layer.name, name] = float_bytes + own / len(group)
         floats += float_bytes
     bits_used = {p.weight.bits for options in precisions.values() for p in options}
     packed = sorted(bits_used & set(packing.PACKED_BITS))
     return SizeModel(
-        base=float(plain - floats + (_unpack_bytes(packed) if packed else 0)),
+        base=float(plain - floats + (_unpack_bytes(packed, functions=functions) if packed else 0)),
         layers=FrozenDict(layers),
         quantizers=FrozenDict(quantizers),
         guards=FrozenDict({name: float(found.guards) for name, found in alone.items()}),
@@ -100,9 +104,8 @@ def _size_in_list(node: onnx.NodeProto) -> int:
     return 1 + (size.bit_length() + 6) // 7 + size
 
 
-def _unpack_bytes(widths: Sequence[int]) -> int:
+def _unpack_bytes(widths: Sequence[int], *, functions: bool) -> int:
     """What the file holds once for all layers of these widths: the function, and its constants for each."""
     shared = [t for bits in widths for t in packing.constants(bits)]
-    return len(packing.unpack_function(21).SerializeToString()) + sum(
-        len(t.SerializeToString()) + 4 for t in shared
-    )
+    function = len(packing.unpack_function(21).SerializeToString()) if functions else 0
+    return function + sum(len(t.SerializeToString()) + 4 for t in shared)

@@ -218,7 +218,9 @@ def random_config(name: str, seed: int) -> FrozenDict[str, str]:
     return FrozenDict(config)
 
 
-def exported(name: str, config: FrozenDict[str, str]) -> ModelProto:
+def exported(name: str, config: FrozenDict[str, str], *, functions: bool = True) -> ModelProto:
     spec: ModelSpec = traced(name).spec
     placement = place(spec, target(), config)
-    return write_qdq(float_model(name), spec, target().scheme, placement, config, calibrated(name))
+    return write_qdq(
+        float_model(name), spec, target().scheme, placement, config, calibrated(name), functions=functions
+    )

@@ -118,7 +118,7 @@ def _bits(dequantize: NodeProto, producer: Mapping[str, NodeProto], arrays: Mapp
     assert unpack.op_type == "Unpack"
     packed = arrays[unpack.input[0]]
     assert packed.dtype == np.uint8
-    return int(packed.shape[1])
+    return int(packed.shape[0])
 
 
 def _tensor(

@@ -28,7 +28,7 @@ def test_unpack_inverts_pack(bits: int) -> None:
     def law(array: np.ndarray) -> None:
         packed = packing.pack(array, bits)
         found = packing.unpack(packed, bits, array.shape)
-        assert packed.shape == (-(-array.size // 8), bits)
+        assert packed.shape == (bits, -(-array.size // 8), 1)
         assert (packed.dtype, found.dtype, found.shape) == (np.uint8, np.int8, array.shape)
         assert (found == array).all()
 
