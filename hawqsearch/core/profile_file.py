@@ -2,7 +2,8 @@
 
 `precision` holds a kernel's precision or a change's direction; a change has its tensor's shape as `input`. `rows` is
 how many the file has, so that one that was cut short is known for it. Shapes are written 1x8x16x16. Columns of energy
-are there where something was metered (see `energy_columns`).
+are there where something was metered (see `energy_columns`), `half_width` where a row's interval is known. What it was
+measured under, and whole networks, stand above the table (see `profile_notes`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from hawqsearch.core.hardware import (
 )
 from hawqsearch.core.model import JOIN_OPS, WEIGHTED_OPS
 from hawqsearch.core.precision import Precision
+from hawqsearch.core.profile_notes import notes, read_notes, split_notes
 from hawqsearch.errors import FileFormatError, InputError, UnknownNameError
 
 __all__ = ["check_rig", "expired", "merge", "read_profile", "write_profile"]
@@ -45,6 +47,7 @@ _COLUMNS: Final = (
     *("schema_version", "rows", *_RIG, "kind", "op", "input", "output", *_KERNEL, "precision"),
     *("median_ms", "quartile1_ms", "quartile3_ms", "n", "date", "origin"),
 )
+_HALF_WIDTH: Final = "half_width"
 _KINDS: Final = ("kernel", "change")
 _NOT_OF_CHANGES: Final = ("op", "output", *_KERNEL)
 _NUMBER: Final = re.compile(r"[0-9]+", re.ASCII)
@@ -60,7 +63,7 @@ ValueT = TypeVar("ValueT")
 def merge(first: HardwareProfile, second: HardwareProfile) -> HardwareProfile:
     """Rows of both; of a row that is in both the newer, on the same day `second`'s.
 
-    Energy stays where the newer row was only timed.
+    Energy stays where the newer row was only timed. Conditions are those of both, a network's residuals `second`'s.
 
     Raises `InputError` where they are of different targets or rigs.
     """
@@ -72,6 +75,8 @@ def merge(first: HardwareProfile, second: HardwareProfile) -> HardwareProfile:
         date=max(first.date, second.date),
         kernels=_newer(first.kernels, second.kernels),
         changes=_newer(first.changes, second.changes),
+        conditions=tuple(dict.fromkeys((*first.conditions, *second.conditions))),
+        whole=tuple({fit.network: fit for fit in (*first.whole, *second.whole)}.values()),
     )
 
 
@@ -118,7 +123,10 @@ def write_profile(path: str | os.PathLike[str], profile: HardwareProfile) -> Non
     if n == 0:
         raise InputError(f"the profile of {profile.rig} has no rows; nothing is written to {path}")
     text = io.StringIO(newline="")
-    columns = (*_COLUMNS, *ENERGY_COLUMNS) if profile.counters else _COLUMNS
+    text.write(notes(profile.conditions, profile.whole))
+    measured = (*profile.kernels.values(), *profile.changes.values())
+    widths = (_HALF_WIDTH,) if any(row.half_width is not None for row in measured) else ()
+    columns = (*_COLUMNS, *widths, *(ENERGY_COLUMNS if profile.counters else ()))
     rows = csv.DictWriter(text, fieldnames=columns, restval="", lineterminator="\n")
     rows.writeheader()
     common = {"schema_version": _VERSION, "rows": n, "target": profile.target} | _rig_cells(profile.rig)
@@ -161,6 +169,7 @@ def _measurement_cells(row: Measurement) -> dict[str, object]:
         "n": row.n,
         "date": row.date,
         "origin": row.origin,
+        **({} if row.half_width is None else {_HALF_WIDTH: repr(float(row.half_width))}),
         **energy_cells(row.energy),
     }
 
@@ -181,7 +190,9 @@ def read_profile(path: str | os.PathLike[str]) -> HardwareProfile:
     """
     text = _text(Path(path))
     with _within(path):
-        rows = _rows(text)
+        lines, table = split_notes(text)
+        conditions, whole = read_notes(lines)
+        rows = _rows(table, above=len(lines))
         kernels: dict[KernelKey, Measurement] = {}
         changes: dict[ChangeKey, Measurement] = {}
         for line, row in rows:
@@ -198,6 +209,8 @@ def read_profile(path: str | os.PathLike[str]) -> HardwareProfile:
             date=max(m.date for m in (*kernels.values(), *changes.values())),
             kernels=FrozenDict(kernels),
             changes=FrozenDict(changes),
+            conditions=conditions,
+            whole=whole,
         )
 
 
@@ -223,11 +236,15 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _rows(text: str) -> list[tuple[int, dict[str, str]]]:
-    """Line number -> the row that ends there; the file is whole and of a version that is known."""
+def _rows(text: str, *, above: int) -> list[tuple[int, dict[str, str]]]:
+    """Line number -> the row that ends there; the file is whole and of a version that is known.
+
+    Args:
+        above: lines of the file before `text`.
+    """
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        rows = [(reader.line_num, row) for row in reader]
+        rows = [(reader.line_num + above, row) for row in reader]
     except csv.Error as error:
         raise FileFormatError(f"not whole CSV ({error}); was it cut short? write it again") from None
     _check_header(reader.fieldnames or (), rows)
@@ -256,11 +273,13 @@ def _check_header(names: Iterable[str], rows: list[tuple[int, dict[str, str]]]) 
             f"schema_version is {stated!r}, this release reads {_VERSION}; upgrade hawqsearch"
         )
     for name in names:
-        if name not in (*_COLUMNS, *ENERGY_COLUMNS):
+        if name not in (*_COLUMNS, *ENERGY_COLUMNS, _HALF_WIDTH):
             raise FileFormatError(str(UnknownNameError("column", name, _COLUMNS)))
     for name in _COLUMNS:
         if names.count(name) != 1:
             raise FileFormatError(f"it has column {name} {names.count(name)} times; it must be there once")
+    if names.count(_HALF_WIDTH) > 1:
+        raise FileFormatError(f"it has column {_HALF_WIDTH} twice; it must be there once")
     check_energy_columns(names)
 
 
@@ -325,6 +344,7 @@ def _measurement(row: Mapping[str, str]) -> Measurement:
         date=_cell(row, "date", lambda text: datetime.date.fromisoformat(text).isoformat()),
         origin=row["origin"],
         energy=energy,
+        half_width=_cell(row, _HALF_WIDTH, _share) if row.get(_HALF_WIDTH) else None,
     )
 
 
@@ -356,6 +376,13 @@ def _shape(text: str) -> tuple[int, ...]:
     if text and not _SHAPE.fullmatch(text):
         raise ValueError("a shape is written 1x8x16x16")
     return tuple(map(int, text.split("x"))) if text else ()
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError("a share is finite and not negative")
+    return value
 
 
 def _time(text: str) -> float:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hawqsearch.core.conditions import Conditions
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import (
     Change,
@@ -25,6 +26,7 @@ from hawqsearch.core.hardware import (
 )
 from hawqsearch.core.profile_diff import difference
 from hawqsearch.core.profile_file import check_rig, expired, merge, read_profile, write_profile
+from hawqsearch.core.whole import WholeFit, WholeRun
 from hawqsearch.errors import FileFormatError, InputError
 
 RIG = Rig(device='Raspberry Pi 5, "the" board', runtime="onnxruntime 1.31.0", threads=1, batch=1)
@@ -41,6 +43,7 @@ measurements = st.builds(
     n=st.integers(0, 10**6),
     date=st.dates().map(lambda day: day.isoformat()),
     origin=st.sampled_from(["measured", "simulated", "published", "predicted"]),
+    half_width=st.none() | st.floats(0, 10),
 )
 energies = st.builds(
     Energy, median_mj=times, low_mj=times, high_mj=times, n=st.integers(0, 10**6), counter=names
@@ -62,6 +65,42 @@ signatures = st.builds(
 )
 kernel_keys = st.builds(KernelKey, signatures, st.sampled_from(["fp32", "w8a8", "w4a16", "w8a8d", "bf16"]))
 change_keys = st.builds(ChangeKey, shapes, st.sampled_from(Change))
+counts = st.integers(0, 10**6)
+seen = st.builds(
+    Conditions,
+    utc=names,
+    seconds=times,
+    cores=st.lists(counts, max_size=3).map(tuple),
+    n_cores=counts,
+    threads=counts,
+    governor=st.none() | names,
+    boost=st.none() | st.booleans(),
+    load_before=st.none() | times,
+    load_after=st.none() | times,
+    mhz_low=st.none() | times,
+    mhz_high=st.none() | times,
+    throttled=st.none() | counts,
+    steal=st.none() | st.floats(0, 1),
+    rounds=counts,
+    thrown=counts,
+    drift=st.none() | st.floats(-1, 10),
+)
+runs = st.builds(
+    WholeRun,
+    config=st.dictionaries(names, names, max_size=3).map(FrozenDict),
+    sum_ms=times,
+    corrected_ms=times,
+    measured_ms=st.floats(1e-3, 1e6),
+    half_width=st.none() | st.floats(0, 10),
+)
+fits = st.builds(
+    WholeFit,
+    network=names,
+    fixed_ms=times,
+    spread=times,
+    scales=st.dictionaries(names, times, max_size=3).map(FrozenDict),
+    runs=st.lists(runs, min_size=1, max_size=3).map(tuple),
+)
 rigs = st.builds(Rig, device=names, runtime=names, threads=sides, batch=sides)
 
 
@@ -75,6 +114,8 @@ def profiles(draw: st.DrawFn, rig: st.SearchStrategy[Rig] = rigs) -> HardwarePro
         date=max(m.date for m in (*kernels.values(), *changes.values())),
         kernels=FrozenDict(kernels),
         changes=FrozenDict(changes),
+        conditions=tuple(draw(st.lists(seen, max_size=2, unique=True))),
+        whole=tuple(draw(st.lists(fits, max_size=2, unique_by=lambda fit: fit.network))),
     )
 
 
@@ -236,6 +277,99 @@ def test_nothing_measured_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no rows"):
         write_profile(tmp_path / "profile.csv", empty)
     assert not list(tmp_path.iterdir())
+
+
+NOTED = replace(
+    GOOD,
+    conditions=(Conditions(utc="2026-11-21T12:00:00Z", seconds=2.0, cores=(1,), n_cores=2, threads=1),),
+    whole=(
+        WholeFit(
+            network="abc",
+            fixed_ms=0.1,
+            spread=0.02,
+            scales=FrozenDict({"conv w8a8": 1.1}),
+            runs=(WholeRun(config=FrozenDict({"a": "w8a8"}), sum_ms=3.0, corrected_ms=2.1, measured_ms=2.0),),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"seconds": 2.0', '"seconds": -2.0', "line 1: seconds is -2.0: it is not negative"),
+        ('"seconds": 2.0', '"seconds": NaN', "line 1: not whole JSON"),
+        ('"seconds": 2.0', '"seconds": "2"', "line 1: seconds is '2': it must be a number"),
+        ('"seconds": 2.0, ', "", "line 1: seconds is missing"),
+        ('"n_cores": 2', '"n_coers": 2', "line 1: unknown key 'n_coers'; did you mean n_cores"),
+        ('"cores": [1]', '"cores": [true]', "line 1: cores is True"),
+        ('"cores": [1]', '"cores": 1.5', "line 1: cores is 1.5"),
+        ('"boost": null', '"boost": 1', "line 1: boost is 1: it must be a bool"),
+        ('"utc": "2026-11-21T12:00:00Z"', '"utc": 5', "line 1: utc is 5: it must be a str"),
+        ('{"conditions": ', '{"conditoins": ', "unknown note 'conditoins'; did you mean conditions"),
+        ('"measured_ms": 2.0', '"measured_ms": 0', "line 2: measured_ms is 0"),
+        ('"measured_ms": 2.0', '"measured_ms": 1e999', "line 2: measured_ms is inf"),
+        ('{"conv w8a8": 1.1}', '{"conv w8a8": null}', "line 2: scales.conv w8a8 is None"),
+        ('{"a": "w8a8"}', '{"a": 8}', "line 2: config: a precision is a text"),
+        ('"w8a8"}', "", "line 2: not whole JSON"),
+        ("# {", "# [{", "line 1: not whole JSON"),
+    ],
+)
+def test_what_is_wrong_above_the_table_is_said(old: str, new: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "profile.csv"
+    write_profile(path, NOTED)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(FileFormatError) as caught:
+        read_profile(path)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "profile.csv"
+    write_profile(path, NOTED)
+    path.write_text(path.read_text().replace("measured\n", "guessed\n", 1))
+    with pytest.raises(FileFormatError, match="line 4: unknown origin 'guessed'"):
+        read_profile(path)
+
+
+def test_a_profile_that_says_nothing_of_its_conditions_is_read(tmp_path: Path) -> None:
+    """As every file of version 1 before there were notes."""
+    path = tmp_path / "profile.csv"
+    write_profile(path, GOOD)
+    assert "#" not in path.read_text()
+    assert "half_width" not in path.read_text()
+    assert read_profile(path) == GOOD
+
+
+@pytest.mark.parametrize("cell", ["-0.1", "nan", "wide"])
+def test_an_interval_that_is_none(cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "profile.csv"
+    known = replace(row(), half_width=0.01)
+    write_profile(path, profile({CONV: known, LINEAR: row(2.0)}))
+    assert read_profile(path).kernels[CONV] == known
+    path.write_text(path.read_text().replace(",0.01\n", f",{cell}\n"))
+    with pytest.raises(FileFormatError, match=f"half_width is '{cell}'"):
+        read_profile(path)
+
+
+def test_wide_rows_are_those_above_two_percent() -> None:
+    rows = {CONV: replace(row(), half_width=0.021), LINEAR: replace(row(), half_width=0.02)}
+    assert profile(rows).wide == (CONV,)
+    assert GOOD.wide == ()
+
+
+def test_conditions_of_both_and_the_residuals_of_the_second(tmp_path: Path) -> None:
+    later = replace(
+        NOTED,
+        conditions=(replace(NOTED.conditions[0], utc="2026-11-22T12:00:00Z"),),
+        whole=(replace(NOTED.whole[0], spread=0.5), replace(NOTED.whole[0], network="other")),
+    )
+    merged = merge(NOTED, later)
+    assert merged.conditions == (*NOTED.conditions, *later.conditions)
+    assert merged.whole == later.whole
 
 
 # ---------------------------------------------------------------- two profiles
