@@ -18,6 +18,7 @@ from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.outcome import Candidate, Evaluation, Latency, Outcome
 from hawqsearch.core.precision import Precision
 from hawqsearch.core.problem import SearchProblem
+from hawqsearch.core.request import check_request
 from hawqsearch.core.result import SearchStrategy
 from hawqsearch.core.sensitivity import Score, SensitivityTable
 from hawqsearch.core.space import SearchSpace
@@ -107,9 +108,10 @@ def search(
         raise InputError(f"energy was asked for, but {missing}")
     if options.board is not None:
         check_stands_for(options.board, target, threads=options.threads, batch=options.batch)
-    if target.runtime is not None:
+    elif target.runtime is not None:
         check_machine(target)
     space = options.space or SearchSpace(precisions=tuple(map(Precision.parse, _DEFAULT_PRECISIONS)))
+    check_request(space, target, budget)
     run = _Run(
         budget=budget,
         strategy=options.strategy or IlpSearch(),
@@ -175,6 +177,9 @@ class _Run:
             if self.options.board is not None:
                 return ModelledDevice.of_board(self.network, self.options.board, self.context)
             return ModelledDevice.open(self.network)
+        if self.network.target.on_gpu:
+            gpu = self.options.board or self._measured_gpu()
+            return ModelledDevice.of_board(self.network, gpu, self.context)
         from hawqsearch.hardware.energy.parts import LocalEnergy
         from hawqsearch.hardware.local import LocalBackend
 
@@ -186,6 +191,14 @@ class _Run:
             parts = LocalEnergy(reader)
             hardware = metering.meter_parts(self.network, hardware, parts, context=self.context)
         return TimedDevice.open(self.network, rig, hardware, self.context, reader=reader)
+
+    def _measured_gpu(self) -> HardwareProfile:
+        """The kernels of the network on this machine's GPU."""
+        from hawqsearch.hardware.cuda.backend import CudaBackend
+
+        backend = CudaBackend()
+        rig = backend.rig(batch=self.options.batch)
+        return pipeline.profile(self.network, rig, backend, context=self.context)
 
     def _reader(self) -> Meter | None:
         """What meters energy, where it is asked for."""

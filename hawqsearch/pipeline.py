@@ -19,6 +19,7 @@ import torch
 
 from hawqsearch.cache import Cache, code_version
 from hawqsearch.core.allocation import Tables, allocation_problem
+from hawqsearch.core.conditions import Conditions
 from hawqsearch.core.data import Split, Splits
 from hawqsearch.core.design import all_float, random_mixed
 from hawqsearch.core.frozen import FrozenDict
@@ -37,6 +38,7 @@ from hawqsearch.core.placement import place
 from hawqsearch.core.precision import FP32, Precision
 from hawqsearch.core.problem import Config, SearchProblem
 from hawqsearch.core.profile_file import expired
+from hawqsearch.core.profile_notes import conditions_of
 from hawqsearch.core.progress import SILENT, Progress
 from hawqsearch.core.sensitivity import PairScore, QuantizerChoice, Score, SensitivityTable
 from hawqsearch.core.size import SizeModel, container_sizes
@@ -53,7 +55,7 @@ from hawqsearch.graph.trace import TracedModel, trace
 from hawqsearch.hardware.arm.cores import parse_core
 from hawqsearch.hardware.arm.memory import working_set
 from hawqsearch.hardware.board.lost import BoardLostError
-from hawqsearch.hardware.board_profile import fill_from, only_measured
+from hawqsearch.hardware.board_profile import cover, fill_from, only_measured
 from hawqsearch.hardware.fit import TimedConfig, fit
 from hawqsearch.hardware.shipped import NotInTableError, run_ms, select, shipped_profile, shipped_whole
 from hawqsearch.hardware.targets import cpu_name
@@ -62,6 +64,7 @@ from hawqsearch.quant.calibrated import CalibratedModel, calibrate
 from hawqsearch.quant.simulate import simulate
 from hawqsearch.runtime.find import RUNTIMES, find_runtime
 from hawqsearch.runtime.interface import Arithmetic
+from hawqsearch.runtime.pinned import pinned
 from hawqsearch.runtime.timing import time_interleaved
 from hawqsearch.sensitivity.choices import quantizer_choices
 from hawqsearch.validate.accuracy import Answers, answers, simulated_answers
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Context",
+    "Designed",
     "Network",
     "allocate",
     "analyze",
@@ -83,6 +87,7 @@ __all__ = [
     "describe",
     "design",
     "design_configs",
+    "designed",
     "from_board",
     "judge",
     "judged_by",
@@ -372,16 +377,22 @@ def profile(network: Network, rig: Rig, backend: MeasureBackend, *, context: Con
     """
     kernels, changes = _profile_keys(network)
     base = {"rig": asdict(rig), "scheme": asdict(network.target.scheme), "backend": repr(backend)}
-    base["code"] = code_version("hardware/micro.py", "hardware/local.py", "runtime", *_folder_of(backend))
+    sources = ("hardware/micro.py", "hardware/local.py", "hardware/rows.py", "runtime")
+    base["code"] = code_version(*sources, *_folder_of(backend))
     keys: list[KernelKey | ChangeKey] = [*kernels, *changes]
-    known = {k: m for k in keys if (m := _known_row(context.cache, base, k)) is not None}
+    cached = {k: r for k in keys if (r := _known_row(context.cache, base, k)) is not None}
+    known = {k: row for k, (row, _) in cached.items()}
+    conditions = dict.fromkeys(c for _, found in cached.values() for c in found)
     todo = [k for k in keys if k not in known]
 
     def keep(measured: HardwareProfile) -> None:
         known.update(measured.kernels.items())
         known.update(measured.changes.items())
+        conditions.update(dict.fromkeys(measured.conditions))
+        seen = [asdict(c) for c in measured.conditions]
         for key, row in (*measured.kernels.items(), *measured.changes.items()):
-            context.cache.write_json("kernel", {**base, "row": repr(key)}, asdict(row))
+            kept = {"row": asdict(row), "conditions": seen}
+            context.cache.write_json("kernel", {**base, "row": repr(key)}, kept)
 
     def found() -> HardwareProfile:
         return HardwareProfile(
@@ -390,6 +401,7 @@ def profile(network: Network, rig: Rig, backend: MeasureBackend, *, context: Con
             date=max((m.date for m in known.values()), default=""),
             kernels=FrozenDict({k: known[k] for k in kernels if k in known}),
             changes=FrozenDict({k: known[k] for k in changes if k in known}),
+            conditions=tuple(conditions),
         )
 
     if todo:
@@ -416,10 +428,16 @@ def _folder_of(backend: MeasureBackend) -> tuple[str, ...]:
     return ("/".join(folders),) if package == "hawqsearch" and len(folders) > 1 else ()
 
 
-def _known_row(cache: Cache, base: Mapping[str, Any], key: KernelKey | ChangeKey) -> Measurement | None:
-    return cache.read(
-        "kernel", {**base, "row": repr(key)}, lambda content: Measurement(**json.loads(content))
-    )
+def _known_row(
+    cache: Cache, base: Mapping[str, Any], key: KernelKey | ChangeKey
+) -> tuple[Measurement, tuple[Conditions, ...]] | None:
+    """The row, and what it was measured under."""
+    return cache.read("kernel", {**base, "row": repr(key)}, _parse_row)
+
+
+def _parse_row(content: bytes) -> tuple[Measurement, tuple[Conditions, ...]]:
+    kept = json.loads(content)
+    return Measurement(**kept["row"]), tuple(conditions_of(c) for c in kept["conditions"])
 
 
 def _profile_keys(network: Network) -> tuple[list[KernelKey], list[ChangeKey]]:
@@ -494,11 +512,18 @@ def from_board(
     """A board as it was measured, rows that it lacks predicted from the shipped tables (see `fill_from`).
 
     The latency of a configuration is the sum of its parts and what every run costs on the target's core.
+    Of GPUs no table ships: every row must be there, and a run costs nothing beyond its parts.
 
-    Raises `InputError` where the board's profile shares no row with those tables.
+    Raises:
+        InputError: the board's profile shares no row with those tables.
+        DeviceError: the GPU's profile lacks a row.
     """
     measured = only_measured(measured)
     kernels, changes = _profile_keys(network)
+    if network.target.on_gpu:
+        hardware = cover(measured, kernels, changes)
+        parts = parts_alone(network, hardware)
+        return hardware, fit(parts, correction_groups(network, parts), [])
     wanted: list[KernelKey | ChangeKey] = [*kernels, *changes]
     lacking = [k for k in wanted if k not in measured.kernels and k not in measured.changes]
     if lacking:
@@ -608,7 +633,15 @@ def prove(network: Network, config: Config) -> None:
 def time_whole(
     network: Network, rig: Rig, configs: Mapping[str, Config], *, rounds: int, context: Context, title: str
 ) -> dict[str, Timing]:
-    """Whole-network latency of each configuration, interleaved with fp32; `"fp32"` is among the answers."""
+    """Whole-network latency of each configuration, interleaved with fp32; `"fp32"` is among the answers.
+
+    Raises `DeviceError` for a target whose runtime is not one of this machine's processor.
+    """
+    if network.target.on_gpu:
+        raise DeviceError(
+            f"whole networks are not timed on {network.target.name}: nothing here runs one on a GPU with its "
+            "precisions; `hawqsearch profile` times its kernels"
+        )
     models = {"fp32": deploy(network, all_float(network.spec))} | {
         n: deploy(network, c) for n, c in configs.items()
     }
@@ -617,11 +650,12 @@ def time_whole(
     signed = network.target.scheme.signed_activations
     runtime = _runtime(network.target)
     with ExitStack() as stack, context.progress.stage(title, rounds) as advance:
+        stack.enter_context(pinned(rig.threads))
         sessions = {
             n: stack.enter_context(runtime.open(m, threads=rig.threads, signed_activations=signed))
             for n, m in models.items()
         }
-        return time_interleaved(sessions, feed, reference="fp32", rounds=rounds, on_round=lambda: advance(1))
+        return time_interleaved(sessions, feed, reference="fp32", rounds=rounds, on_round=advance)
 
 
 @contextmanager
@@ -643,7 +677,25 @@ def design_configs(network: Network, *, context: Context) -> list[FrozenDict[str
 
 
 def design(network: Network, rig: Rig, *, context: Context) -> dict[FrozenDict[str, str], float]:
-    """Ratio to fp32 of the configurations that the correction is fitted on, cached as a whole."""
+    """Ratio to fp32 of the configurations that the correction is fitted on."""
+    return dict(designed(network, rig, context=context).ratios)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Designed:
+    """Configurations timed whole, as shares of fp32 in the same run.
+
+    Args:
+        half_widths: half of the 95 % interval of each ratio's median, as a share of it.
+    """
+
+    fp32_ms: float
+    ratios: FrozenDict[FrozenDict[str, str], float]
+    half_widths: FrozenDict[FrozenDict[str, str], float]
+
+
+def designed(network: Network, rig: Rig, *, context: Context) -> Designed:
+    """The configurations that the correction is fitted on, timed; cached as a whole."""
     configs = design_configs(network, context=context)
     key: dict[str, Any] = {"rig": asdict(rig), "model": network.spec.fingerprint}
     key |= {
@@ -655,9 +707,17 @@ def design(network: Network, rig: Rig, *, context: Context) -> dict[FrozenDict[s
     if known is None:
         named = {str(k): c for k, c in enumerate(configs)}
         timed = time_whole(network, rig, named, rounds=9, context=context, title="whole networks")
-        known = [timed[name].ratio.median for name in named]
+        known = {
+            "fp32_ms": timed["fp32"].latency_ms.median,
+            "ratios": [timed[name].ratio.median for name in named],
+            "half_widths": [timed[name].ratio.relative_half_width for name in named],
+        }
         context.cache.write_json("design", key, known)
-    return dict(zip(configs, known, strict=True))
+    return Designed(
+        fp32_ms=known["fp32_ms"],
+        ratios=FrozenDict(zip(configs, known["ratios"], strict=True)),
+        half_widths=FrozenDict(zip(configs, known["half_widths"], strict=True)),
+    )
 
 
 def judge(network: Network, config: Config, split: Split, *, context: Context, title: str) -> Answers:

@@ -8,6 +8,7 @@ from hawqsearch.cli import options
 from hawqsearch.cli.analyze_report import document_of, print_tables
 from hawqsearch.cli.output import Bars, print_json
 from hawqsearch.core.files import write_atomic
+from hawqsearch.core.request import check_request
 from hawqsearch.hardware.targets import find_target
 from hawqsearch.plugins import build, load
 from hawqsearch.spaces import DEFAULT, find_space
@@ -33,6 +34,7 @@ def run(
     machine, file = find_target(target), find_space(space)
     load("analyzers", analyzer)
     asked = options.chosen_precisions(file.space, precisions)
+    check_request(asked, machine)
     cache = options.open_cache(cache_dir, no_cache)
 
     from hawqsearch import pipeline  # torch, once the input is known to be good

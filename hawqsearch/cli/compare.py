@@ -42,6 +42,10 @@ def run(
 ) -> None:
     """Parse, measure, print."""
     machine, file = find_target(target), find_space(space)
+    if machine.on_gpu:
+        raise InputError(
+            f"whole networks are not timed on {machine.name}; compare on a target of a processor"
+        )
     if machine.runtime is not None:
         check_machine(machine)
     named = {str(path): read_bitconfig(path / "config.json" if path.is_dir() else path) for path in configs}

@@ -89,11 +89,11 @@ def open_source(target: Target, asked: Asked) -> Source:
 def _default(target: Target) -> str:
     if target.device == "tables":
         return "shipped"
-    return "cuda" if target.runtime == "torch" else "local"
+    return "cuda" if target.on_gpu else "local"
 
 
 def _suited(target: Target) -> tuple[str, ...]:
-    if target.runtime == "torch":
+    if target.on_gpu:
         return ("cuda",)
     return ("local", "qemu") if target.device == "tables" else ("local",)
 

@@ -13,6 +13,7 @@ from hawqsearch.cli.search_report import print_outcome
 from hawqsearch.core.budget import Budget, check_metered
 from hawqsearch.core.outcome import Outcome
 from hawqsearch.core.profile_file import read_profile
+from hawqsearch.core.request import check_request
 from hawqsearch.errors import InfeasibleError, InputError, InterruptedRunError
 from hawqsearch.hardware.board_profile import check_stands_for
 from hawqsearch.hardware.energy.available import missing_energy
@@ -33,9 +34,7 @@ def run(
     interactions: Annotated[bool, typer.Option(help="Let the solver see pairs of choices.")] = False,
     profile: Annotated[
         Path | None,
-        typer.Option(
-            "--profile", help="What `profile --host … --out` wrote: a board instead of the shipped table."
-        ),
+        typer.Option("--profile", help="What `profile … --out` wrote of a board or a GPU that is not here."),
     ] = None,
     energy: Annotated[
         bool, typer.Option("--energy", help="Meter energy too, as a budget in mJ does by itself.")
@@ -60,11 +59,12 @@ def run(
     if missing is not None:
         raise InputError(f"energy was asked for, but {missing}")
     load("strategies", strategy), load("analyzers", analyzer)
-    if machine.runtime is not None:
-        check_machine(machine)
     if board is not None:
         check_stands_for(board, machine, threads=threads, batch=batch)
+    elif machine.runtime is not None:
+        check_machine(machine)
     asked = options.chosen_precisions(file.space, precisions)
+    check_request(asked, machine, parsed)
     cache = options.open_cache(cache_dir, no_cache)
     inputs: dict[str, object] = {
         "target": target,
@@ -79,7 +79,7 @@ def run(
         inputs["profile"] = str(profile)
     if energy:
         inputs["energy"] = True
-    folder = RunFolder.open(out or default_run_folder(file.name, target), inputs)
+    folder = RunFolder.open(out or default_run_folder(file.name, machine.name), inputs)
 
     from hawqsearch.api import Options, search  # torch and the runtime, once the input is known to be good
     from hawqsearch.pipeline import Context

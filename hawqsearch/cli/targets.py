@@ -1,9 +1,10 @@
-"""`targets`: which devices there are, and what each precision buys there."""
+"""`targets`: which devices there are, and what each precision buys there, with the reason and its source."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,13 +12,19 @@ from hawqsearch.cli import options
 from hawqsearch.cli.output import print_json, print_table
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError
+from hawqsearch.hardware.published import published_names
 from hawqsearch.hardware.targets import check_machine, find_target, target_names
 
 __all__ = ["run"]
 
+_WORDS: Final = MappingProxyType({True: "can be measured", False: "is none", None: "need not be one"})
+
 
 def run(
-    name: Annotated[str | None, typer.Argument(help="Show what each precision buys on this one.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show what each precision buys on this one; ./FOLDER is a target of your own."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Look up, print."""
@@ -27,10 +34,11 @@ def run(
     elif name is not None:
         _print_target(found[0])
     else:
-        here = {True: "yes", False: "no", None: "needs no device"}
-        rows = [[t.name, here[_here(t)[0]], t.summary] for t in found]
-        print_table(["target", "measured here", "what it is"], rows)
-        sys.stdout.write("hawqsearch targets NAME shows what each precision buys there\n")
+        rows = [[t.name, _WORDS[_here(t)[0]], t.summary] for t in found]
+        print_table(["target", "this machine", "what it is"], rows)
+        sys.stdout.write(
+            "hawqsearch targets NAME shows what each precision buys there; ./FOLDER with a target.toml is one more\n"
+        )
 
 
 def _document(target: Target) -> dict[str, Any]:
@@ -42,7 +50,7 @@ def _document(target: Target) -> dict[str, Any]:
                 "timed_as": k.timed_as,
                 "requantizes": k.requantizes,
             }
-            | {"storage_bits": k.storage_bits, "note": k.note}
+            | {"storage_bits": k.storage_bits, "note": k.note, "source": k.source}
             for precision, k in kernels.items()
         }
         for op, kernels in target.kernels.items()
@@ -54,6 +62,7 @@ def _document(target: Target) -> dict[str, Any]:
         "this_machine": here,
         "this_machine_why": why,
         "kernels": kernels,
+        "published": [f"{target.name}/{name}" for name in published_names(target.name)],
     }
 
 
@@ -66,6 +75,8 @@ def _print_target(target: Target) -> None:
     )
     for note, (ops, names) in _notes(target).items():
         sys.stdout.write(f"{', '.join(ops)} {', '.join(names)}: {note}\n")
+    for name in published_names(target.name):
+        sys.stdout.write(f"published by others: hawqsearch solve {target.name}/{name} --budget …\n")
     sys.stdout.write(f"this machine: {_here(target)[1]}\n")
 
 
@@ -85,18 +96,21 @@ def _notes(target: Target) -> dict[str, tuple[dict[str, None], dict[str, None]]]
     found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for op, kernels in target.kernels.items():
         for precision, kernel in kernels.items():
-            if kernel.note:
-                ops, names = found.setdefault(kernel.note, ({}, {}))
+            told = kernel.note + (f" [{kernel.source}]" if kernel.source else "")
+            if told:
+                ops, names = found.setdefault(told, ({}, {}))
                 ops[op], names[precision] = None, None
     return found
 
 
 def _here(target: Target) -> tuple[bool | None, str]:
-    """Whether this machine is one of the target, and why."""
+    """Whether this machine is one of the target, and why; None where none need be here."""
     if target.runtime is None:
-        return None, "needs no device; nothing is timed"
-    if not target.requires:
-        return False, "its target file names no processor flags: this machine is not asked"
+        return None, "need not be one: nothing is timed"
+    if target.device == "tables":
+        return None, (
+            "need not be one: shipped tables stand for it; a board is measured with hawqsearch profile --host"
+        )
     try:
         check_machine(target)
     except DeviceError as error:

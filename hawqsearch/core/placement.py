@@ -9,6 +9,7 @@ from hawqsearch.core.model import ModelSpec, TensorSpec
 from hawqsearch.core.precision import FP32, Format, Precision
 from hawqsearch.core.problem import Config
 from hawqsearch.core.target import Target
+from hawqsearch.errors import InputError
 
 __all__ = ["Placement", "leaves_quantized", "place"]
 
@@ -38,8 +39,15 @@ def place(spec: ModelSpec, target: Target, config: Config) -> Placement:
 
     A tensor is quantized if its producer's kernel requantizes its output, or if any reader is int8;
     one quantizer per tensor, shared by all of its readers.
+
+    Raises `InputError` for a precision whose rounding nothing simulates: it would pass for fp32 or int8.
     """
     precision = {n.name: Precision.parse(config.get(n.name, "fp32")) for n in spec.nodes}
+    for name, chosen in precision.items():
+        if not chosen.is_simulated:
+            raise InputError(
+                f"{name}: {chosen} cannot be simulated; choose w8a8 … w2a8, w8a16 … w2a16 or fp32"
+            )
     requantized = frozenset(t.name for t in spec.tensors if leaves_quantized(spec, target, config, t))
     return Placement(
         weights=FrozenDict(

@@ -87,6 +87,13 @@ class Precision:
         return self.weight.is_float
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether `quant` computes what it does to a network: fp32, and integer weights with float or static int8
+        inputs."""
+        whole = self.weight.name == "fp32" or self.weight.name not in _WHOLE
+        return whole and self.activation.name in ("fp32", "int8") and not self.dynamic
+
+    @property
     def quantizes_input(self) -> bool:
         """Whether the layer's input tensor gets a quantizer."""
         return not self.activation.is_float

@@ -46,13 +46,15 @@ class Kernel:
         timed_as: the precision whose kernel runs (`w4a8` on onnxruntime runs `w8a8`'s: buys size, no time).
         requantizes: the kernel's output comes out quantized, also where the reader is float.
         storage_bits: bits a weight takes in the file.
-        note: where that fact comes from.
+        note: what it is.
+        source: where that fact comes from.
     """
 
     timed_as: str
     requantizes: bool = False
     storage_bits: int = 32
     note: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,11 @@ class Target:
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     metered: tuple[str, ...] = ()
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether PyTorch's kernels on a GPU are what is timed."""
+        return self.runtime == "torch"
 
     def kernel(self, op: str, precision: str) -> Kernel | None:
         """The kernel for that choice, or None where the choice does not exist."""

@@ -13,10 +13,10 @@ from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement
 from hawqsearch.core.profile_file import check_rig
 from hawqsearch.core.target import Target
-from hawqsearch.errors import InputError
+from hawqsearch.errors import DeviceError, InputError
 from hawqsearch.hardware.arm.cores import split_target
 
-__all__ = ["check_stands_for", "fill_from", "only_measured"]
+__all__ = ["check_stands_for", "cover", "fill_from", "only_measured"]
 
 _FEWEST: Final = 5
 
@@ -34,7 +34,7 @@ class _Ratio:
 
 def check_stands_for(profile: HardwareProfile, target: Target, *, threads: int, batch: int) -> None:
     """Raise `InputError` where `profile` cannot stand for a machine of `target` run with these settings."""
-    if target.device != "tables":
+    if target.device != "tables" and not target.on_gpu:
         raise InputError(
             f"{target.name} is timed where it runs; a profile stands only for a machine that is not here"
         )
@@ -43,7 +43,7 @@ def check_stands_for(profile: HardwareProfile, target: Target, *, threads: int, 
     check_rig(profile, replace(profile.rig, threads=threads, batch=batch))
     if not _rows(only_measured(profile)):
         raise InputError(
-            f"nothing in the profile was measured: {profile.origin}; measure a board with --host"
+            f"nothing in the profile was measured: {profile.origin}; measure with `hawqsearch profile`"
         )
 
 
@@ -53,6 +53,27 @@ def only_measured(profile: HardwareProfile) -> HardwareProfile:
         profile,
         kernels=FrozenDict({k: m for k, m in profile.kernels.items() if m.origin == "measured"}),
         changes=FrozenDict({k: m for k, m in profile.changes.items() if m.origin == "measured"}),
+    )
+
+
+def cover(
+    measured: HardwareProfile, kernels: Sequence[KernelKey], changes: Sequence[ChangeKey]
+) -> HardwareProfile:
+    """`measured` reduced to `kernels` and `changes`; raises `DeviceError` where it lacks one of them."""
+    lacking = [str(k.signature) + " " + k.precision for k in kernels if k not in measured.kernels]
+    lacking += [
+        f"{c.change.value} of {'x'.join(map(str, c.shape))}" for c in changes if c not in measured.changes
+    ]
+    if lacking:
+        raise DeviceError(
+            f"the profile of {measured.rig} lacks {len(lacking)} of {len(kernels) + len(changes)} rows of this network "
+            f"({lacking[0]}, …); measure them into it on that machine: hawqsearch profile --target {measured.target} "
+            "--out FILE.csv with the same --space and --precisions"
+        )
+    return replace(
+        measured,
+        kernels=FrozenDict({k: measured.kernels[k] for k in kernels}),
+        changes=FrozenDict({c: measured.changes[c] for c in changes}),
     )
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from hawqsearch.hardware.arm import toolchain
+from hawqsearch.hardware.cuda.presence import missing_gpu, torch_version
 from hawqsearch.hardware.machine import Finding
 
 __all__ = ["equipment"]
 
 _APT: Final = "apt-get install "
-_DRIVER: Final = "proc/driver/nvidia/version"
 
 
 def equipment(root: Path = Path("/")) -> tuple[Finding, ...]:
@@ -56,26 +55,15 @@ def _ssh() -> Finding:
 
 def _gpu(root: Path) -> Finding:
     """The driver and PyTorch's build, without loading PyTorch."""
-    built = _torch_version()
-    if not (root / _DRIVER).exists():
-        return Finding(
-            what="gpu",
-            state="note",
-            found="no NVIDIA driver, so cuda-int8 cannot be measured here",
-            remedy="run hawqsearch profile --target cuda-int8 on the machine that has the GPU",
-        )
-    if built.endswith("+cpu"):
-        return Finding(
-            what="gpu",
-            state="problem",
-            found=f"an NVIDIA driver is here, but torch {built} is built without CUDA",
-            remedy="pip install --force-reinstall torch with CUDA: https://pytorch.org/get-started/locally",
-        )
-    return Finding(what="gpu", state="good", found=f"an NVIDIA driver and torch {built}")
-
-
-def _torch_version() -> str:
-    try:
-        return importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:
-        return "that is not installed"
+    why = missing_gpu(root)
+    if why is None:
+        return Finding(what="gpu", state="good", found=f"an NVIDIA driver and torch {torch_version()}")
+    driver = "driver" in why
+    return Finding(
+        what="gpu",
+        state="note" if driver else "problem",
+        found=f"{why}, so cuda-int8 cannot be measured here",
+        remedy="hawqsearch profile --target cuda-int8 on the machine that has the GPU, or here with --host user@machine"
+        if driver
+        else "pip install --force-reinstall torch with CUDA: https://pytorch.org/get-started/locally",
+    )

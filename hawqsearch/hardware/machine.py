@@ -61,7 +61,7 @@ def _targets() -> Finding:
     measured, others = [], []
     for name in target_names():
         target = find_target(name)
-        if not target.requires:
+        if not target.requires and not target.on_gpu:
             continue  # no device, or one that is priced without being here
         try:
             check_machine(target)

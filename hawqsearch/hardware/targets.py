@@ -11,6 +11,7 @@ from typing import Final
 
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownNameError
+from hawqsearch.hardware.cuda.presence import missing_gpu
 from hawqsearch.hardware.target_file import read_target
 
 __all__ = ["check_machine", "cpu_flags", "cpu_name", "find_target", "read_target", "target_names"]
@@ -58,7 +59,7 @@ def _own(path: Path) -> Target:
     file = path / FILE if path.is_dir() else path
     target = read_target(file)
     if target.name in (*target_names(), NATIVE):
-        if target == read_target(_shipped(target.name)):
+        if target.name != NATIVE and target == read_target(_shipped(target.name)):
             return target
         raise FileFormatError(f"{file}: the name {target.name} is of a target that ships; choose another")
     if target.device != "local":
@@ -77,7 +78,7 @@ def _native() -> Target:
     flags = cpu_flags()
     for name in target_names():
         target = find_target(name)
-        if target.device == "local" and target.requires and _runs(target, flags):
+        if target.device == "local" and target.requires and not target.on_gpu and _runs(target, flags):
             return target
     raise InputError(
         "no target with measured latency describes this machine: it has none of avx512_vnni, avx_vnni, avx2; "
@@ -87,20 +88,28 @@ def _native() -> Target:
 
 def check_machine(target: Target) -> None:
     """Raise `DeviceError` where this machine cannot run the target's kernels."""
+    if target.on_gpu:
+        _check_gpu(target)
+        return
     flags = cpu_flags()
     if _runs(target, flags):
         return
-    if target.runtime == "torch":
-        raise DeviceError(
-            f"{target.name} has no profile of this network; run `hawqsearch profile --target {target.name}` "
-            "on a machine whose GPU PyTorch sees"
-        )
     others = [n for n in target_names() if (t := find_target(n)).requires and _runs(t, flags)]
     hint = f"use --target {others[0]} here" if others else "no target describes it"
     wanted = f"with {' or '.join(target.requires)}" if not flags & set(target.requires) else ""
     unwanted = f"without {', '.join(target.excludes)}" if flags & set(target.excludes) else ""
     needs = " and ".join(filter(None, (wanted, unwanted)))
     raise DeviceError(f"{target.name} needs a processor {needs}, which is not here; {hint}")
+
+
+def _check_gpu(target: Target) -> None:
+    why = missing_gpu()
+    if why is not None:
+        raise DeviceError(
+            f"{target.name} needs an NVIDIA GPU, and {why}; measure one with `hawqsearch profile "
+            f"--target {target.name} --out gpu.csv` where it is, or "
+            "here with --host user@machine, and search with --profile gpu.csv"
+        )
 
 
 def _runs(target: Target, flags: frozenset[str]) -> bool:

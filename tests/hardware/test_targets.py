@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.resources
 from pathlib import Path
 
 import pytest
 
 from hawqsearch.core.model import JOIN_OPS, WEIGHTED_OPS
 from hawqsearch.core.precision import Precision
-from hawqsearch.errors import DeviceError, FileFormatError, UnknownNameError
+from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownNameError
 from hawqsearch.hardware import targets
 
 WHOLE = """
@@ -18,7 +19,7 @@ runtime = "onnxruntime"
 metered = ["latency_ms", "size_bytes"]
 
 [[kernel]]
-ops = ["conv", "linear"]
+ops = ["conv", "linear", "add", "concat", "avg_pool", "max_pool"]
 precisions = ["fp32"]
 
 [[kernel]]
@@ -77,9 +78,29 @@ def test_a_whole_file_says_what_it_says(tmp_path: Path) -> None:
         ('timed_as = "w8a8"', 'timed_as = "int8"', "int8"),
         ('"w4a8"', '"w8a8"', "w8a8 on conv twice"),
         ('ops = ["conv"]', 'ops = ["convolution"]', "'convolution'"),
-        ('ops = ["conv"]', 'ops = "conv"', "operator 'c'"),
+        ('ops = ["conv"]', 'ops = "conv"', "ops is 'conv'; write a list"),
+        ('ops = ["conv"]', "ops = []", "ops is empty"),
+        ('"max_pool"]', '"max_pool"]\nfoo = 1', "key 'foo'"),
+        (', "max_pool"]', "]", "no fp32 kernel of max_pool"),
+        ('timed_as = "w8a8"', 'timed_as = "w6a8"', "w8a8 on conv is timed as w6a8, which it does not list"),
+        ('timed_as = "w8a8"', "timed_as = 8", "timed_as is 8; write it in quotes"),
+        ("requantizes = true", 'requantizes = "yes"', "write true or false"),
+        ('precisions = ["fp32"]', 'precisions = ["fp32"]\nrequantizes = true', "fp32 does not quantize"),
+        ("requantizes = true", "storage_bits = 4", "storage_bits is 4; write a whole number from 8 to 32"),
+        ("requantizes = true", "storage_bits = true", "storage_bits is True"),
+        ('"onnxruntime"', '"onnxruntim"', "runtime 'onnxruntim'; did you mean onnxruntime"),
+        ('runtime = "onnxruntime"', "", "latency_ms is metered where there is a runtime"),
+        ('"latency_ms", ', "", "latency_ms is metered where there is a runtime"),
+        ('"size_bytes"', '"energy_mj"', "leave energy_mj out"),
+        ('name = "mine"', 'name = "my target"', "name 'my target' must be of letters"),
+        ('name = "mine"', 'name = "mine"\ndevice = "table"', "device 'table'; did you mean tables"),
+        ('name = "mine"', 'name = "mine"\nrequires = "avx2"', "write a list of names"),
+        ('name = "mine"', 'name = "mine"\nscheme = 1', "scheme is a table"),
+        ("[[kernel]]", "[scheme]\nweight_code_bits = 9\n[[kernel]]", "a whole number from 2 to 8"),
+        ("[[kernel]]", '[scheme]\nnarrow_weights = "no"\n[[kernel]]', "write true or false"),
         ('"latency_ms"', '"latency"', "'latency'; did you mean latency_ms"),
         ("[[kernel]]\nops = [", "[scheme]\nsigned = true\n[[kernel]]\nops = [", "signed"),
+        (WHOLE[WHOLE.index("[[kernel]]") :], "", "kernels are tables"),
         ("[[kernel]]", "[kernel]", "not a TOML file"),
         ("summary = ", "summary ", "not a TOML file"),
     ],
@@ -89,6 +110,45 @@ def test_a_broken_file_says_what_is_wrong(tmp_path: Path, old: str, new: str, me
     with pytest.raises(FileFormatError, match=message) as error:
         targets.read_target(written(tmp_path, WHOLE.replace(old, new, 1)))
     assert "target.toml" in str(error.value)
+
+
+def test_a_folder_or_file_of_ones_own_is_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, WHOLE)
+    for name in (str(tmp_path), str(path), "./", "target.toml"):
+        assert targets.find_target(name) == targets.read_target(path)
+    (tmp_path / "npu").mkdir()
+    path.rename(tmp_path / "npu/target.toml")
+    assert targets.find_target("./npu").name == "mine"
+    with pytest.raises(InputError, match=r"write \./npu"):
+        targets.find_target("npu")
+    with pytest.raises(InputError, match=r"cannot read nowhere/x: .*name a target\.toml or its folder"):
+        targets.find_target("nowhere/x")
+
+
+def test_the_name_of_a_target_that_ships_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="of a target that ships; choose another"):
+        targets.find_target(str(written(tmp_path, WHOLE.replace('"mine"', '"x86-vnni"'))))
+    with pytest.raises(FileFormatError, match="of a target that ships; choose another"):
+        targets.find_target(str(written(tmp_path, WHOLE.replace('"mine"', '"native"'))))
+    shipped = Path(str(importlib.resources.files("hw_profiles"))) / "x86-vnni"
+    assert targets.find_target(str(shipped)) == targets.find_target("x86-vnni")
+
+
+def test_tables_are_of_targets_that_ship(tmp_path: Path) -> None:
+    text = WHOLE.replace('name = "mine"', 'name = "mine"\ndevice = "tables"')
+    with pytest.raises(FileFormatError, match="leave it out"):
+        targets.find_target(str(written(tmp_path, text)))
+
+
+def test_a_gpu_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = targets.find_target("cuda-int8")
+    monkeypatch.setattr(targets, "missing_gpu", lambda: None)
+    targets.check_machine(target)
+    monkeypatch.setattr(targets, "missing_gpu", lambda: "no NVIDIA driver is here")
+    with pytest.raises(DeviceError, match=r"profile --target cuda-int8 --out gpu\.csv") as caught:
+        targets.check_machine(target)
+    assert "\n" not in str(caught.value)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:

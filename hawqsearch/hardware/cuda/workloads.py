@@ -117,13 +117,15 @@ def _conv(signature: Signature, value: torch.Tensor, kind: torch.dtype, place: t
 
 
 def _int8_linear(signature: Signature, place: torch.device) -> Work:
-    """int8 x int8 -> int32; rows and columns filled up to what the kernel takes, as a deployment must."""
+    """int8 x int8 -> int32, then scale and bias to fp32; rows and columns filled up to what the kernel takes, as a
+    deployment must."""
     rows, inputs, outputs = _gemm(signature)
     rows = max(_up(rows, _INT8_MULTIPLE), _INT8_ROWS)
     left = _codes((rows, _up(inputs, _INT8_MULTIPLE)), place)
     right = _codes((_up(outputs, _INT8_MULTIPLE), _up(inputs, _INT8_MULTIPLE)), place).t()
+    scale, bias = torch.ones(right.shape[1], device=place), torch.zeros(right.shape[1], device=place)
     after = _activation(signature)
-    return lambda: after(torch._int_mm(left, right))
+    return lambda: after(torch._int_mm(left, right) * scale + bias)
 
 
 def _fp8_linear(signature: Signature, place: torch.device) -> Work:
@@ -132,21 +134,24 @@ def _fp8_linear(signature: Signature, place: torch.device) -> Work:
     inputs, outputs = _up(inputs, _FP8_MULTIPLE), _up(outputs, _FP8_MULTIPLE)
     left = _normal((rows, inputs), torch.float32, place).to(torch.float8_e4m3fn)
     right = _normal((outputs, inputs), torch.float32, place).to(torch.float8_e4m3fn).t()
-    one = torch.ones((), device=place)
+    one, bias = torch.ones((), device=place), torch.zeros(outputs, dtype=torch.bfloat16, device=place)
     after = _activation(signature)
-    return lambda: after(torch._scaled_mm(left, right, scale_a=one, scale_b=one, out_dtype=torch.bfloat16))
+    return lambda: after(
+        torch._scaled_mm(left, right, scale_a=one, scale_b=one, bias=bias, out_dtype=torch.bfloat16)
+    )
 
 
 def _int4_linear(signature: Signature, place: torch.device) -> Work:
-    """int4 weights in groups of 128, bf16 inputs."""
+    """int4 weights in groups of 128 and bf16 inside; what it reads and returns is fp32, as other layers hand it on."""
     rows, inputs, outputs = _gemm(signature)
     inputs, outputs = _up(inputs, _INT4_GROUP), _up(outputs, _INT8_MULTIPLE)
-    value = _normal((rows, inputs), torch.bfloat16, place)
+    value = _normal((rows, inputs), torch.float32, place)
     pairs = torch.randint(0, 256, (outputs, inputs // 2), dtype=torch.uint8, device=place)
     packed = torch.ops.aten._convert_weight_to_int4pack(pairs, _INT4_TILES)
     scales = _normal((inputs // _INT4_GROUP, outputs, 2), torch.bfloat16, place)
-    after = _activation(signature)
-    return lambda: after(torch.ops.aten._weight_int4pack_mm(value, packed, _INT4_GROUP, scales))
+    bias, after = torch.zeros(outputs, device=place), _activation(signature)
+    multiply = torch.ops.aten._weight_int4pack_mm
+    return lambda: after(multiply(value.to(torch.bfloat16), packed, _INT4_GROUP, scales).float() + bias)
 
 
 _LINEAR: Final = MappingProxyType({"w8a8": _int8_linear, "fp8e4m3": _fp8_linear, "w4a16": _int4_linear})

@@ -49,9 +49,9 @@ KINDS = {
     "tf32": torch.float32,
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
-    "w8a8": torch.int32,
+    "w8a8": torch.float32,
     "fp8e4m3": torch.bfloat16,
-    "w4a16": torch.bfloat16,
+    "w4a16": torch.float32,
 }
 
 
