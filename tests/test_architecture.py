@@ -19,7 +19,18 @@ PACKAGE = "hawqsearch"
 ROOT = Path(hawqsearch.__file__).parent
 STAGES = frozenset({"sensitivity", "hardware", "search", "strategies", "validate", "export", "report"})
 MEETINGS = frozenset(
-    {"pipeline", "metering", "api", "closed_loop", "device", "comparison", "arm_tables", "cli", "nightly"}
+    {
+        "pipeline",
+        "metering",
+        "residuals",
+        "api",
+        "closed_loop",
+        "device",
+        "comparison",
+        "arm_tables",
+        "cli",
+        "nightly",
+    }
 )
 """Where stages may meet: `pipeline`, what walks its arrows, and the script that makes shipped tables."""
 MAY_IMPORT = {

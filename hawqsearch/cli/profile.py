@@ -10,7 +10,7 @@ import typer
 
 from hawqsearch.cli import options
 from hawqsearch.cli.output import Bars, print_json, say
-from hawqsearch.cli.profile_report import document_of, print_profile
+from hawqsearch.cli.profile_report import document_of, print_profile, remarks
 from hawqsearch.cli.profile_source import Asked, open_source
 from hawqsearch.core.profile_file import check_rig, merge, read_profile, write_profile
 from hawqsearch.errors import InputError
@@ -27,6 +27,7 @@ __all__ = ["run"]
 def run(
     target: options.Target,
     space: options.Space = DEFAULT,
+    runtime: options.Runtime = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="CSV file; rows of the same rig that are in it stay there.")
     ] = None,
@@ -56,7 +57,7 @@ def run(
 ) -> None:
     """Parse, measure, print."""
     start = time.perf_counter()
-    machine, file = find_target(target), find_space(space)
+    machine, file = find_target(target, runtime), find_space(space)
     asked = options.chosen_precisions(file.space, precisions)
     cache = options.open_cache(cache_dir, no_cache)
     place = Asked(
@@ -66,7 +67,7 @@ def run(
     earlier = _earlier(out, machine.name, source.rig)
     meter = source.energy() if energy else None
 
-    from hawqsearch import metering, pipeline  # torch and the runtime, once the input is known to be good
+    from hawqsearch import metering, pipeline, residuals  # torch and the runtime, once the input is good
 
     context = pipeline.Context(cache=cache, progress=Bars(quiet=as_json))
     for note in source.notes:
@@ -79,9 +80,14 @@ def run(
     except BoardLostError as lost:
         raise _kept(lost, out, earlier) from lost
     _write(out, found, earlier)
+    if source.times_whole:
+        found = residuals.with_whole(network, source.rig, found, context=context)
+        _write(out, found, earlier)
     if meter is not None:
         found = metering.meter_parts(network, found, meter, context=context)
         _write(out, found, earlier)
+    for remark in remarks(found):
+        say(remark)
     if as_json:
         print_json(document_of(found, space=file.name, seconds=time.perf_counter() - start))
         return

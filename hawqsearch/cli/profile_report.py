@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hawqsearch.cli.output import number, print_table
-from hawqsearch.core.hardware import KernelKey
+from hawqsearch.core.hardware import WIDE_SHARE, KernelKey
+from hawqsearch.core.profile_notes import document_of as whole_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hawqsearch.core.hardware import ChangeKey, Energy, HardwareProfile, Measurement
+    from hawqsearch.core.whole import WholeFit
 
-__all__ = ["document_of", "key_cells", "print_profile"]
+__all__ = ["document_of", "key_cells", "print_profile", "remarks"]
+
+
+_SHOWN: Final = 6
+"""Wide rows that are named on stderr; `--json` and the file have all of them."""
 
 
 def document_of(profile: HardwareProfile, *, space: str, seconds: float) -> dict[str, Any]:
@@ -26,8 +33,29 @@ def document_of(profile: HardwareProfile, *, space: str, seconds: float) -> dict
         "origin": profile.origin,
         "kernels": _rows(profile.kernels),
         "changes": _rows(profile.changes),
+        "wide": {
+            "share": WIDE_SHARE,
+            "n_rows": len(profile.kernels) + len(profile.changes),
+            "rows": [key_cells(key) for key in profile.wide],
+        },
+        "conditions": [asdict(c) | {"troubles": list(c.troubles)} for c in profile.conditions],
+        "whole": [_whole(fit) for fit in profile.whole],
         "seconds": seconds,
     }
+
+
+def remarks(profile: HardwareProfile) -> tuple[str, ...]:
+    """What makes the profile less sure than it looks, one line each."""
+    found = [line for c in profile.conditions for line in c.troubles]
+    if profile.wide:
+        rows = len(profile.kernels) + len(profile.changes)
+        named = [" ".join(key_cells(key).values()) for key in profile.wide]
+        more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+        found.append(
+            f"{len(named)} of {rows} rows are wider than {100 * WIDE_SHARE:g} % (half of the 95 % interval): "
+            f"{', '.join(named[:_SHOWN])}{more}"
+        )
+    return tuple(dict.fromkeys(found))
 
 
 def print_profile(profile: HardwareProfile, *, space: str) -> None:
@@ -35,6 +63,10 @@ def print_profile(profile: HardwareProfile, *, space: str) -> None:
     middle = "middle half, ms" if profile.rig.runtime.startswith("onnxruntime") else "median, ms"
     _print_rows(("kernel", middle), _rows(profile.kernels), f"kernels of {space} on {profile.rig}")
     _print_rows(("tensor", middle), _rows(profile.changes), "changes of precision between two kernels")
+    for fit in profile.whole:
+        sys.stdout.write(f"{fit}\n")
+    for conditions in profile.conditions:
+        sys.stdout.write(f"conditions at {conditions.utc}: {conditions}\n")
 
 
 def key_cells(key: KernelKey | ChangeKey) -> dict[str, str]:
@@ -44,14 +76,25 @@ def key_cells(key: KernelKey | ChangeKey) -> dict[str, str]:
     return {"signature": "x".join(map(str, key.shape)), "precision": key.change.value}
 
 
+def _whole(fit: WholeFit) -> dict[str, Any]:
+    """The residuals of one network."""
+    document = whole_document(fit)
+    errors = {"sum_error": fit.sum_error, "corrected_error": fit.corrected_error}
+    runs = [
+        cells | {"sum_error": run.sum_error, "corrected_error": run.corrected_error}
+        for cells, run in zip(document["runs"], fit.runs, strict=True)
+    ]
+    return document | errors | {"runs": runs}
+
+
 def _rows(rows: Mapping[KernelKey, Measurement] | Mapping[ChangeKey, Measurement]) -> list[dict[str, Any]]:
     return [key_cells(key) | _numbers(row) for key, row in rows.items()]
 
 
 def _numbers(row: Measurement) -> dict[str, Any]:
     quartiles = {"quartile1_ms": row.low_ms, "quartile3_ms": row.high_ms}
-    times = {"median_ms": row.median_ms, **quartiles, "n": row.n, "date": row.date, "origin": row.origin}
-    return {**times, **_energy(row.energy)}
+    times = {"median_ms": row.median_ms, **quartiles, "half_width": row.half_width}
+    return {**times, "n": row.n, "date": row.date, "origin": row.origin, **_energy(row.energy)}
 
 
 def _energy(energy: Energy | None) -> dict[str, Any]:
@@ -67,7 +110,7 @@ def _energy(energy: Energy | None) -> dict[str, Any]:
 
 def _print_rows(names: tuple[str, str], rows: list[dict[str, Any]], title: str) -> None:
     what, middle = names
-    columns = [what, "precision", middle, "quartiles, ms", "n", "origin"]
+    columns = [what, "precision", middle, "quartiles, ms", "95 %, +-", "n", "origin"]
     metered = any(r["energy_mj"] is not None for r in rows)
     columns += ["median, mJ", "quartiles, mJ"] * metered
     cells = [
@@ -76,6 +119,7 @@ def _print_rows(names: tuple[str, str], rows: list[dict[str, Any]], title: str) 
             r["precision"],
             number(r["median_ms"], 3),
             f"{r['quartile1_ms']:.3g} to {r['quartile3_ms']:.3g}",
+            "-" if r["half_width"] is None else f"{100 * r['half_width']:.1f} %",
             str(r["n"]),
             r["origin"],
             *_energy_cells(r) * metered,

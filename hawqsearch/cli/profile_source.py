@@ -46,6 +46,7 @@ class Source:
 
     Args:
         energy: opens what meters it; raises `InputError` where it has no counter.
+        times_whole: whether whole networks run there too, beside their parts.
         notes: what is unsteady about it.
         word: how to get other rows than those that are shown.
     """
@@ -53,6 +54,7 @@ class Source:
     rig: Rig
     profile: Callable[[Network, Context], HardwareProfile]
     energy: Callable[[], EnergyBackend]
+    times_whole: bool = False
     notes: tuple[str, ...] = ()
     word: str = "rows that were made before come from the cache, --no-cache makes all anew"
 
@@ -119,6 +121,7 @@ def _local(target: Target, asked: Asked) -> Source:
         rig=rig,
         profile=lambda network, c: pipeline.profile(network, rig, backend, context=c),
         energy=lambda: _local_energy(target),
+        times_whole=True,
     )
 
 
@@ -163,11 +166,14 @@ def _board(target: Target, asked: Asked, host: str) -> Source:
     """A board over ssh, with its own onnxruntime."""
     if asked.backend is not None:
         raise InputError("--host measures with the board's own onnxruntime; leave --backend away")
+    if target.runtime == "openvino":
+        raise InputError("--host measures with the board's own onnxruntime; leave --runtime away")
     if target.runtime != "onnxruntime":
         raise InputError(
             f"{target.name} is not measured over ssh; run hawqsearch on the machine that has the GPU"
         )
     from hawqsearch import pipeline
+    from hawqsearch.hardware.board.energy import open_board_energy
     from hawqsearch.hardware.board.ssh import SshBackend
 
     python = asked.python or "python3"
@@ -179,7 +185,7 @@ def _board(target: Target, asked: Asked, host: str) -> Source:
     return Source(
         rig=rig,
         profile=lambda network, context: pipeline.profile(network, rig, backend, context=context),
-        energy=_no_energy("a board's sensor is not read over ssh yet"),
+        energy=lambda: open_board_energy(backend),
         notes=board.notes(),
     )
 

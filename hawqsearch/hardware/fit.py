@@ -20,7 +20,7 @@ import numpy as np
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.latency import LatencyModel, Term
 
-__all__ = ["TimedConfig", "fit"]
+__all__ = ["TimedConfig", "fit", "left_out_ms"]
 
 _GROUP_SD: Final = 0.35
 _OWN_SD: Final = 0.15
@@ -48,10 +48,37 @@ def fit(
 
     The spread is that of leave-one-out predictions.
     """
-    order = list(parts)
-    alone = np.array([parts[t] for t in order])
     if not timed:
         return LatencyModel(fixed_ms=fixed_ms, terms=FrozenDict(parts), spread=0.25, n_fitted=0)
+    solution, left_out = _solved(parts, groups, timed, fixed_ms)
+    measured = np.array([t.latency_ms for t in timed])
+    times = np.maximum(solution[1:], 0.0)
+    return LatencyModel(
+        fixed_ms=float(max(solution[0], 0.0)),
+        terms=FrozenDict(zip(parts, times.tolist(), strict=True)),
+        spread=float(np.sqrt(np.mean((left_out / measured) ** 2))),
+        n_fitted=len(timed),
+    )
+
+
+def left_out_ms(
+    parts: Mapping[Term, float],
+    groups: Mapping[Term, str],
+    timed: Sequence[TimedConfig],
+    *,
+    fixed_ms: float = 0.0,
+) -> tuple[float, ...]:
+    """What the correction says of each of `timed` when it is fitted on all the others, in ms."""
+    _, left_out = _solved(parts, groups, timed, fixed_ms)
+    return tuple(max(t.latency_ms - float(r), 0.0) for t, r in zip(timed, left_out, strict=True))
+
+
+def _solved(
+    parts: Mapping[Term, float], groups: Mapping[Term, str], timed: Sequence[TimedConfig], fixed_ms: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean (1 + terms) in ms, and the residual of every one of `timed` when the others predict it."""
+    order = list(parts)
+    alone = np.array([parts[t] for t in order])
     design = _design(order, timed)
     measured = np.array([t.latency_ms for t in timed])
     prior = _prior_covariance(order, alone, groups, float(measured.max()))
@@ -62,13 +89,7 @@ def fit(
     inverse = np.linalg.inv(observed)
     solution = mean + prior @ design.T @ inverse @ residual
     left_out = (inverse @ residual) / np.diag(inverse)  # Rasmussen 2006, eq. 5.12
-    times = np.maximum(solution[1:], 0.0)
-    return LatencyModel(
-        fixed_ms=float(max(solution[0], 0.0)),
-        terms=FrozenDict(zip(order, times.tolist(), strict=True)),
-        spread=float(np.sqrt(np.mean((left_out / measured) ** 2))),
-        n_fitted=len(timed),
-    )
+    return solution, left_out
 
 
 def _design(order: Sequence[Term], timed: Sequence[TimedConfig]) -> np.ndarray:

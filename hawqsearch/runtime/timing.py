@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-
-import numpy as np
+from functools import partial
+from typing import Final
 
 from hawqsearch.core.timing import Timing
 from hawqsearch.runtime.interface import Feed, Session
+from hawqsearch.runtime.rounds import Effort, in_rounds
 
 __all__ = ["time_interleaved"]
+
+_NO_LIMIT_S: Final = 1e9
+_MOST_RUNS: Final = 100_000
 
 
 def time_interleaved(
@@ -20,36 +24,28 @@ def time_interleaved(
     reference: str,
     rounds: int = 25,
     round_ms: float = 12.0,
-    on_round: Callable[[], object] = lambda: None,
+    share: float = 0.003,
+    clock: Callable[[], int] = time.perf_counter_ns,
+    on_round: Callable[[int], object] = lambda done: None,
 ) -> dict[str, Timing]:
-    """Time every session `rounds` times in turn; the order is reversed every other round.
+    """Time every session in turn (see `in_rounds`), `rounds` times at most.
 
-    A round of one session is an untimed run (the others have emptied the caches) and as many timed
-    ones as fill `round_ms`, at least three; its sample is their median.
+    Args:
+        reference: what the ratios are to; it is there in every round.
+        round_ms: what a session gets in a round, three runs at least.
+        share: half of the 95 % interval of a ratio, as a share of it, that is narrow enough to stop before.
+
+    Raises:
+        DeviceError: the clock keeps jumping.
     """
-    runs = {name: _runs_per_round(session, feed, round_ms) for name, session in sessions.items()}
-    samples: dict[str, list[float]] = {name: [] for name in sessions}
-    for index in range(rounds):
-        for name in list(sessions)[:: 1 if index % 2 == 0 else -1]:
-            samples[name].append(float(np.median(_time(sessions[name], feed, runs[name]))))
-        on_round()
-    base = np.asarray(samples[reference])
+    effort = Effort(share=share, rounds=rounds, seconds=_NO_LIMIT_S, slice_ms=round_ms, most_runs=_MOST_RUNS)
+    runs = {name: partial(session.run, feed) for name, session in sessions.items()}
+    found = in_rounds(runs, effort, reference=reference, clock=clock, on_round=on_round)
+    base = {sample.round: sample.median_ms for sample in found.samples[reference]}
     return {
-        name: Timing(rounds_ms=tuple(values), ratios=tuple((np.asarray(values) / base).tolist()))
-        for name, values in samples.items()
+        name: Timing(
+            rounds_ms=tuple(sample.median_ms for sample in samples),
+            ratios=tuple(sample.median_ms / base[sample.round] for sample in samples),
+        )
+        for name, samples in found.samples.items()
     }
-
-
-def _runs_per_round(session: Session, feed: Feed, round_ms: float) -> int:
-    once = float(np.min(_time(session, feed, 3)))
-    return max(3, int(round_ms / once))
-
-
-def _time(session: Session, feed: Feed, runs: int) -> list[float]:
-    session.run(feed)
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter_ns()
-        session.run(feed)
-        times.append((time.perf_counter_ns() - start) / 1e6)
-    return times

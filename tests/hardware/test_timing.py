@@ -11,91 +11,96 @@ import pytest
 
 from hawqsearch.core.timing import Timing, median_interval
 from hawqsearch.runtime import timing
+from hawqsearch.runtime.interface import KernelRun
 
 FEED = {"input": np.zeros(1, np.float32)}
 
 
 @dataclass
-class Clock:
+class World:
     """Nanoseconds that pass only while a session runs."""
 
     now: float = 0.0
     ran: list[str] = field(default_factory=list)
 
-    def perf_counter_ns(self) -> int:
+    def clock(self) -> int:
         return round(self.now)
 
 
 @dataclass
-class Session:
-    """Takes `ms(clock.now in seconds)` a run."""
+class FakeSession:
+    """Takes `ms(world.now in seconds)` a run."""
 
-    clock: Clock
+    world: World
     name: str
     ms: Callable[[float], float]
 
-    def run(self, feed: dict[str, np.ndarray]) -> None:
-        self.clock.ran.append(self.name)
-        self.clock.now += 1e6 * self.ms(self.clock.now / 1e9)
+    def run(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.world.ran.append(self.name)
+        self.world.now += 1e6 * self.ms(self.world.now / 1e9)
+        return []
+
+    def kernels(self, *, skip_runs: int = 0) -> list[KernelRun]:
+        return []
 
 
 def timed(
-    monkeypatch: pytest.MonkeyPatch, *, rounds: int = 10, **costs: Callable[[float], float]
-) -> tuple[dict[str, Timing], Clock]:
-    clock = Clock()
-    monkeypatch.setattr(timing, "time", clock)
-    sessions = {name: Session(clock, name, ms) for name, ms in costs.items()}
-    return timing.time_interleaved(sessions, FEED, reference="fp32", rounds=rounds), clock  # type: ignore[arg-type]
+    *, rounds: int = 10, share: float = 0.0, **costs: Callable[[float], float]
+) -> tuple[dict[str, Timing], World]:
+    world = World()
+    sessions = {name: FakeSession(world, name, ms) for name, ms in costs.items()}
+    found = timing.time_interleaved(
+        sessions, FEED, reference="fp32", rounds=rounds, share=share, clock=world.clock
+    )
+    return found, world
 
 
-def test_a_steady_clock_gives_the_times_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, _ = timed(monkeypatch, fp32=lambda now: 4.0, int8=lambda now: 3.0)
-    assert found["fp32"].rounds_ms == (4.0,) * 10
+def steady(ms: float) -> Callable[[float], float]:
+    return lambda now: ms
+
+
+def test_a_steady_clock_gives_the_times_themselves() -> None:
+    found, _ = timed(fp32=steady(4.0), int8=steady(3.0))
+    assert found["fp32"].rounds_ms == (4.0,) * 8  # no need for more
     assert found["int8"].latency_ms.median == 3.0
     assert found["int8"].ratio.median == 0.75
     assert found["fp32"].ratio.high == 1.0
 
 
-def test_a_drifting_clock_cancels_in_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock slows down to a third; latencies follow, the ratio stays within 1 %."""
-    slow = lambda ms: lambda now: ms * (1 + now)  # noqa: E731
-    found, clock = timed(monkeypatch, fp32=slow(4.0), int8=slow(3.0), rounds=40)
-    assert clock.now > 2e9
+def test_a_drifting_clock_cancels_in_the_ratio() -> None:
+    """The clock slows down to less than half; latencies follow, the ratio stays within 1 %."""
+
+    def slow(ms: float) -> Callable[[float], float]:
+        return lambda now: ms * (1 + now)
+
+    found, world = timed(fp32=slow(4.0), int8=slow(3.0), rounds=40)
+    assert world.now > 2e9
     rounds = found["int8"].rounds_ms
     assert rounds[-1] > 2 * rounds[0]
     assert found["int8"].ratio.median == pytest.approx(0.75, rel=0.01)
     assert found["int8"].ratio.relative_half_width < 0.03 < 0.1 < found["int8"].latency_ms.relative_half_width
 
 
-def test_the_order_is_reversed_every_other_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, clock = timed(monkeypatch, rounds=4, fp32=lambda now: 4.0, int8=lambda now: 3.0, mixed=lambda now: 2.0)
-    order = [name for name, before in zip(clock.ran[1:], clock.ran, strict=False) if name != before]
-    assert order == [
-        "int8",
-        "mixed",
-        "fp32",
-        "int8",
-        "mixed",
-        "int8",
-        "fp32",
-        "int8",
-        "mixed",
-        "int8",
-        "fp32",
-    ]
+def test_a_reference_that_is_steady_stays_while_another_is_not() -> None:
+    noise = np.random.default_rng(0)
+    found, _ = timed(
+        fp32=steady(4.0),
+        int8=steady(3.0),
+        mixed=lambda now: 2.0 + float(noise.uniform()),
+        rounds=30,
+        share=0.002,
+    )
+    assert found["fp32"].ratios == (1.0,) * 30
+    assert len(found["mixed"].ratios) == 30
+    assert len(found["int8"].ratios) < 30
+    assert set(found["int8"].ratios) == {0.75}
 
 
-def test_one_slow_run_does_not_move_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A round is a median, so a neighbour's burst within it does not count."""
-    calls = iter(range(10**6))
-    found, _ = timed(monkeypatch, fp32=lambda now: 400.0 if next(calls) % 5 == 0 else 4.0)
-    assert set(found["fp32"].rounds_ms) == {4.0}
-
-
-def test_short_models_run_often_and_long_ones_at_least_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, clock = timed(monkeypatch, rounds=2, fp32=lambda now: 1.0, long=lambda now: 100.0)
-    assert clock.ran.count("fp32") == 4 + 2 * (1 + 12)
-    assert clock.ran.count("long") == 4 + 2 * (1 + 3)
+def test_short_models_run_often_and_long_ones_at_least_three_times() -> None:
+    _, world = timed(rounds=8, fp32=steady(1.0), long=steady(100.0))
+    sizing, warm_ups = 4, 2 * 4
+    assert world.ran.count("fp32") == sizing + warm_ups + 8 * (1 + 12)
+    assert world.ran.count("long") == sizing + warm_ups + 8 * (1 + 3)
 
 
 # ---------------------------------------------------------------- medians
