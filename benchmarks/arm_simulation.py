@@ -3,8 +3,10 @@
     python benchmarks/arm_simulation.py [--llvm]
 
 Sum of parts against whole networks, for every network, configuration and core of the shipped tables, nothing
-fitted; and, with `--llvm` (llvm-19 and the simulator installed), a few layers on the port model against
-llvm-mca. Writes `results/<date>-arm-simulation-<cpu>/`; the host's processor changes no figure.
+fitted; whole networks against what others measured on the same cores (`published_arm.csv`: other runtimes, so
+not the same kernels); and, with `--llvm` (llvm-19 and the simulator installed), a few layers on the port model
+against llvm-mca and an earlier simulation. Writes `results/<date>-arm-simulation-<cpu>/`; the host's processor
+changes no figure.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import argparse
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -20,6 +24,7 @@ from rig import study_folder, write_run
 
 from hawqsearch.arm_tables import NETWORKS
 from hawqsearch.cache import default_folder
+from hawqsearch.core.design import all_float, all_int8
 from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Signature
 from hawqsearch.core.latency import Term, terms_of
 from hawqsearch.core.model import ModelSpec
@@ -42,6 +47,7 @@ MODELS = {
 }
 """Core -> LLVM 19's model of it: its `cortex-a76` is the Cortex-A57's."""
 HOT = 0.002
+_PUBLISHED = Path(__file__).parent / "published_arm.csv"
 
 
 def main() -> None:
@@ -55,8 +61,13 @@ def main() -> None:
     summary = parts.groupby(["network", "core"]).apply(_summary, include_groups=False).reset_index()
     summary.to_csv(folder / "summary.csv", index=False, float_format="%.4g")
     print(summary.to_string())
+    networks = pd.DataFrame(networks_against_published())
+    networks.to_csv(folder / "networks_and_published.csv", index=False, float_format="%.4g")
+    print(networks.to_string())
     if options.llvm:
         layers = pd.DataFrame(layers_against_llvm())
+        layers = layers.merge(_earlier_simulation(), how="left")
+        layers["earlier_simulation"] = layers.pop("kcycles") * 1e3 / layers["port_cycles"] - 1
         layers.to_csv(folder / "layers_and_llvm.csv", index=False, float_format="%.5g")
         print(layers.to_string())
     write_run(folder, ("onnxruntime", "capstone"), llvm=_llvm_version() if options.llvm else None)
@@ -117,6 +128,36 @@ def _summary(rows: pd.DataFrame) -> pd.Series:
             "rank_correlation": mixed["whole_ms"].corr(mixed["sum_ms"], method="spearman"),
         }
     )
+
+
+# ---------------------------------------------------------------- published figures
+
+
+def networks_against_published() -> Iterator[dict[str, object]]:
+    """A row per published latency of a whole network: ours at the same clock, and the ratio."""
+    target = find_target("arm-neon")
+    for row in pd.read_csv(_PUBLISHED).dropna(subset="ms").to_dict("records"):
+        entry = NETWORKS[row["what"]]
+        spec = trace(entry.make().eval(), torch.zeros(2, *entry.shape)).spec
+        core = replace(cores()[row["core"]], clock_ghz=row["clock_ghz"])
+        config = all_float(spec) if row["precision"] == "fp32" else all_int8(spec, target)
+        ours = shipped_whole(core, spec, target)[config]
+        yield {
+            "network": row["what"],
+            "precision": row["precision"],
+            "core": core.name,
+            "clock_ghz": core.clock_ghz,
+            "published_ms": row["ms"],
+            "simulated_ms": ours,
+            "simulated_over_published": ours / row["ms"],
+            "published": row["kind"],
+            "source": row["source"],
+        }
+
+
+def _earlier_simulation() -> pd.DataFrame:
+    columns = {"what": "layer", "precision": "precision", "core": "core", "kcycles": "kcycles"}
+    return pd.read_csv(_PUBLISHED).dropna(subset="kcycles")[[*columns]].rename(columns=columns)
 
 
 # ---------------------------------------------------------------- LLVM

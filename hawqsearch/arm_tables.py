@@ -2,14 +2,15 @@
 
 Every kernel, change of precision and whole network is run once per kernel set under qemu (see
 `hawqsearch.hardware.arm`); the port model turns the counts into cycles of each core. Counts are kept in the
-cache, so a second call only models. Imports stages, as `pipeline` does: a network comes from `graph`, its int8
-file from `export`.
+cache, so a second call only models, and one that was stopped goes on. Imports stages, as `pipeline` does: a
+network comes from `graph`, its int8 file from `export`.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,7 @@ from hawqsearch.hardware.arm.ship import Shipment, WholeNetwork, ship
 from hawqsearch.hardware.arm.toolchain import build
 from hawqsearch.hardware.grid import change_grid, kernel_grid
 from hawqsearch.hardware.targets import find_target
+from hawqsearch.hardware.wide_grid import wide_change_grid, wide_kernel_grid
 from hawqsearch.quant.ranges import ActivationRange
 from hawqsearch.quant.weights import QuantizedWeight
 from hawqsearch.zoo import digits, mobilenetv2, resnet20, resnet_imagenet
@@ -44,13 +46,16 @@ from hawqsearch.zoo import digits, mobilenetv2, resnet20, resnet_imagenet
 if TYPE_CHECKING:
     from hawqsearch.quant.calibrated import CalibratedModel
 
-__all__ = ["NETWORKS", "Entry", "main"]
+__all__ = ["NETWORKS", "Entry", "grid", "main", "rows_of"]
 
 _LOG = logging.getLogger("hawqsearch.arm_tables")
 _FOLDER: Final = Path(__file__).parent.parent / "hw_profiles" / TARGET / "profiles"
 _SEED: Final = 0
-_GRID_KERNELS: Final = 330
-_GRID_CHANGES: Final = 30
+_GRID_KERNELS: Final = 900
+_GRID_CHANGES: Final = 60
+_WIDE_KERNELS: Final = 330
+_WIDE_CHANGES: Final = 120
+_PORTION: Final = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +100,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for name in options.networks:
         _LOG.info("%s", name)
-        ship(shipment, *_rows_of(name, target))
+        traced = _traced(name)
+        ship(shipment, *rows_of(traced.spec, target), _wholes(name, traced, target))
     if not options.no_grid:
-        _LOG.info("grid")
-        ship(shipment, kernel_grid(_GRID_KERNELS, seed=_SEED), change_grid(_GRID_CHANGES, seed=_SEED), [])
+        _ship_grid(shipment)
 
 
-def _rows_of(name: str, target: Target) -> tuple[list[KernelKey], list[ChangeKey], list[WholeNetwork]]:
-    """The kernels, the changes of precision and the whole configurations of one network."""
+def grid() -> tuple[list[KernelKey], list[ChangeKey]]:
+    """The shapes that the predictor learns from."""
+    kernels = kernel_grid(_GRID_KERNELS, seed=_SEED) + wide_kernel_grid(_WIDE_KERNELS, seed=_SEED)
+    changes = change_grid(_GRID_CHANGES, seed=_SEED) + wide_change_grid(_WIDE_CHANGES, seed=_SEED)
+    return [*dict.fromkeys(kernels)], [*dict.fromkeys(changes)]
+
+
+def _ship_grid(shipment: Shipment) -> None:
+    """In portions drawn evenly over the grid: a call that is stopped leaves whole rows, of every kind."""
+    kernels, changes = grid()
+    portions = math.ceil(len(kernels) / _PORTION) | 1  # odd: precisions alternate in the grid
+    for k in range(portions):
+        _LOG.info("grid, portion %d of %d", k + 1, portions)
+        ship(shipment, kernels[k::portions], changes[k::portions], [])
+
+
+def _traced(name: str) -> TracedModel:
     entry = NETWORKS[name]
     torch.manual_seed(_SEED)
-    traced = trace(entry.make().eval(), torch.randn(2, *entry.shape))
-    spec = traced.spec
+    return trace(entry.make().eval(), torch.randn(2, *entry.shape))
+
+
+def rows_of(spec: ModelSpec, target: Target) -> tuple[list[KernelKey], list[ChangeKey]]:
+    """The kernels and the changes of precision that a network can need at batch 1."""
     kernels = {
         KernelKey(Signature.of(node, 1), precision)
         for node in spec.nodes
@@ -115,15 +138,16 @@ def _rows_of(name: str, target: Target) -> tuple[list[KernelKey], list[ChangeKey
     }
     shapes = {(1, *tensor.shape[1:]) for tensor in spec.tensors}
     changes = {ChangeKey(shape, change) for shape in shapes for change in Change}
-    return sorted(kernels, key=repr), sorted(changes, key=repr), _wholes(name, traced, target, entry.mixed)
+    return sorted(kernels, key=repr), sorted(changes, key=repr)
 
 
-def _wholes(name: str, traced: TracedModel, target: Target, mixed: int) -> list[WholeNetwork]:
+def _wholes(name: str, traced: TracedModel, target: Target) -> list[WholeNetwork]:
+    """Configurations that are run whole: fp32, all-int8 and mixed ones."""
     spec = traced.spec
     space = SearchSpace(precisions=(Precision.parse("fp32"), Precision.parse("w8a8")))
     allowed = space.allowed(spec, target).precisions
     configs = [all_float(spec), all_int8(spec, target)]
-    configs += random_mixed(spec, target, allowed, n=mixed, seed=_SEED)
+    configs += random_mixed(spec, target, allowed, n=NETWORKS[name].mixed, seed=_SEED)
     floats = float_onnx(traced, 1)
     return [
         WholeNetwork(

@@ -19,7 +19,7 @@ from hawqsearch.hardware.arm.cores import TARGET, Core
 from hawqsearch.hardware.arm.memory import FITS, WorkingSet, latency_ms, working_set
 from hawqsearch.hardware.structure import structure_of
 
-__all__ = ["NotInTableError", "run_ms", "select", "shipped_profile", "shipped_whole"]
+__all__ = ["NotInTableError", "run_ms", "select", "shipped_profile", "shipped_whole", "whole_ms"]
 
 Config = FrozenDict[str, str]
 
@@ -101,13 +101,17 @@ def shipped_whole(core: Core, spec: ModelSpec, target: Target) -> dict[Config, f
 
     A network is known by its shapes and wiring: weights change no latency.
     """
-    shipped, structure, network = _read(), structure_of(spec), working_set(spec)
-    found = {}
-    for key, work in shipped.whole.items():
-        if key.structure == structure:
-            waiting = _waiting_ms(core, spec, target, key.config, network, shipped.kernels)
-            found[key.config] = work.amounts[core.column] / core.clock_ghz / 1e6 + waiting
-    return found
+    structure = structure_of(spec)
+    return {
+        key.config: whole_ms(core, spec, target, key.config, work.amounts[core.column])
+        for key, work in _read().whole.items()
+        if key.structure == structure
+    }
+
+
+def whole_ms(core: Core, spec: ModelSpec, target: Target, config: Config, cycles: float) -> float:
+    """Latency of a configuration whose whole run computes for `cycles`: with what its nodes wait for DRAM."""
+    return cycles / core.clock_ghz / 1e6 + _waiting_ms(core, spec, target, config, _read().kernels)
 
 
 def _waiting_ms(
@@ -115,11 +119,10 @@ def _waiting_ms(
     spec: ModelSpec,
     target: Target,
     config: Config,
-    network: WorkingSet,
     kernels: Mapping[KernelKey, tables.Work],
 ) -> float:
     """What the nodes of a configuration wait for DRAM beyond their computing."""
-    waiting = 0.0
+    waiting, network = 0.0, working_set(spec)
     for node in spec.nodes:
         kernel = target.kernel(node.op, config.get(node.name, "fp32"))
         if kernel is None:
