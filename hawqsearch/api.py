@@ -49,6 +49,7 @@ class Options:
     """How to search, where the defaults will not do.
 
     Args:
+        runtime: instead of the default of the target that is named.
         analyzer, strategy, backend: None for the built-in default of each.
         interactions: let the solver see pairs, where the analyzer scores them.
         board: what was measured on a board, instead of the shipped tables of a target that is not timed here.
@@ -58,6 +59,7 @@ class Options:
     """
 
     space: SearchSpace | None = None
+    runtime: str | None = None
     analyzer: SensitivityAnalyzer | None = None
     strategy: SearchStrategy | None = None
     backend: MeasureBackend | None = None
@@ -100,7 +102,7 @@ def search(
 
     start = time.perf_counter()
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
-    target = find_target(target) if isinstance(target, str) else target
+    target = find_target(target, options.runtime) if isinstance(target, str) else target
     metered = options.energy or budget.bounds("energy_mj")
     missing = missing_energy(target, options.board) if metered and options.reader is None else None
     check_metered(budget, target, missing_energy=missing)

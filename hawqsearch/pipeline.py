@@ -246,12 +246,15 @@ def _sizes(
         "model": spec.fingerprint,
         "precisions": {n: list(map(str, p)) for n, p in allowed.precisions.items()},
         "scheme": asdict(target.scheme),
+        "functions": target.functions,
         "code": code_version("export", "quant", "graph"),
     }
     known = cache.read("sizes", key, _parse_sizes)
     if known is not None:
         return known
-    sizes = file_sizes(float_model, spec, target.scheme, allowed.precisions, calibrated)
+    sizes = file_sizes(
+        float_model, spec, target.scheme, allowed.precisions, calibrated, functions=target.functions
+    )
     layers = [[*pair, size] for pair, size in sizes.layers.items()]
     parts = {
         "base": sizes.base,
@@ -601,7 +604,13 @@ def deploy(network: Network, config: Config) -> bytes:
         raise InputError(f"{network.target.name} has no runtime to export for; name a target that has one")
     placement = place(network.spec, network.target, config)
     written = write_qdq(
-        network.float_model, network.spec, network.target.scheme, placement, config, network.calibrated
+        network.float_model,
+        network.spec,
+        network.target.scheme,
+        placement,
+        config,
+        network.calibrated,
+        functions=network.target.functions,
     )
     content: bytes = written.SerializeToString()
     return content

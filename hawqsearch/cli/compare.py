@@ -31,6 +31,7 @@ def run(
     ],
     target: options.Target,
     space: options.Space = DEFAULT,
+    runtime: options.Runtime = None,
     as_json: options.Json = False,
     seed: options.Seed = 0,
     threads: options.Threads = 1,
@@ -41,7 +42,7 @@ def run(
     no_cache: options.NoCache = False,
 ) -> None:
     """Parse, measure, print."""
-    machine, file = find_target(target), find_space(space)
+    machine, file = find_target(target, runtime), find_space(space)
     if machine.on_gpu:
         raise InputError(
             f"whole networks are not timed on {machine.name}; compare on a target of a processor"

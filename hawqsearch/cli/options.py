@@ -31,6 +31,7 @@ __all__ = [
     "Out",
     "OutFile",
     "Precisions",
+    "Runtime",
     "Seed",
     "Space",
     "Strategy",
@@ -53,6 +54,10 @@ def _seconds(text: str | float) -> float:
 
 
 Target = Annotated[str, typer.Option("--target", help="Device; `hawqsearch targets` lists them.")]
+Runtime = Annotated[
+    str | None,
+    typer.Option("--runtime", help="Instead of the target's default: openvino (x86-vnni)."),
+]
 Space = Annotated[str, typer.Option("--space", help="Name or TOML file; `hawqsearch spaces` lists them.")]
 Strategy = Annotated[str, typer.Option("--strategy", help="How to search: ilp, greedy, uniform …")]
 Analyzer = Annotated[str, typer.Option("--analyzer", help="How to measure sensitivity: kl, interaction.")]
@@ -106,11 +111,21 @@ def open_network(
     data: Path | None,
     batch: int,
     context: Context,
+    to_time: bool = False,
 ) -> Network:
-    """The network of a space file, traced and calibrated for `target`, with the choices of `space`."""
-    from hawqsearch import pipeline
+    """The network of a space file, traced and calibrated for `target`, with the choices of `space`.
 
-    model, splits = open_space(file, weights, data)
+    Args:
+        to_time: it is only timed, so that a space of shapes only will do.
+    """
+    from hawqsearch import pipeline
+    from hawqsearch.spaces import load_untrained
+
+    if to_time and file.is_shapes_only:
+        context.progress.note(f"{file.name} is untrained: its weights and inputs are random")
+        model, splits = load_untrained(file, seed=context.seed)
+    else:
+        model, splits = open_space(file, weights, data)
     return pipeline.open_network(model, splits, target, space, batch=batch, context=context)
 
 

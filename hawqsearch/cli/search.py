@@ -31,6 +31,7 @@ def run(
     space: options.Space = DEFAULT,
     strategy: options.Strategy = "ilp",
     analyzer: options.Analyzer = "kl",
+    runtime: options.Runtime = None,
     interactions: Annotated[bool, typer.Option(help="Let the solver see pairs of choices.")] = False,
     profile: Annotated[
         Path | None,
@@ -52,7 +53,7 @@ def run(
     no_cache: options.NoCache = False,
 ) -> None:
     """Parse, search, print."""
-    parsed, machine, file = Budget.parse(budget), find_target(target), find_space(space)
+    parsed, machine, file = Budget.parse(budget), find_target(target, runtime), find_space(space)
     board = None if profile is None else read_profile(profile)
     missing = missing_energy(machine, board) if energy or parsed.bounds("energy_mj") else None
     check_metered(parsed, machine, missing_energy=missing)
@@ -75,6 +76,8 @@ def run(
     }
     inputs |= {"interactions": interactions, "seed": seed, "threads": threads, "batch": batch}
     inputs |= {"precisions": precisions, "weights": weights and str(weights), "data": data and str(data)}
+    if runtime is not None:
+        inputs["runtime"] = runtime
     if profile is not None:
         inputs["profile"] = str(profile)
     if energy:

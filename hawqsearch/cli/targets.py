@@ -11,9 +11,9 @@ import typer
 from hawqsearch.cli import options
 from hawqsearch.cli.output import print_json, print_table
 from hawqsearch.core.target import Target
-from hawqsearch.errors import DeviceError
+from hawqsearch.errors import DeviceError, InputError
 from hawqsearch.hardware.published import published_names
-from hawqsearch.hardware.targets import check_machine, find_target, target_names
+from hawqsearch.hardware.targets import check_machine, find_target, runtimes_of, target_names
 
 __all__ = ["run"]
 
@@ -25,10 +25,13 @@ def run(
         str | None,
         typer.Argument(help="Show what each precision buys on this one; ./FOLDER is a target of your own."),
     ] = None,
+    runtime: options.Runtime = None,
     as_json: options.Json = False,
 ) -> None:
     """Look up, print."""
-    found = [find_target(name)] if name is not None else [find_target(n) for n in target_names()]
+    if name is None and runtime is not None:
+        raise InputError("--runtime is about one target; name it")
+    found = [find_target(name, runtime)] if name is not None else [find_target(n) for n in target_names()]
     if as_json:
         print_json({"schema_version": 1, "targets": {target.name: _document(target) for target in found}})
     elif name is not None:
@@ -58,6 +61,7 @@ def _document(target: Target) -> dict[str, Any]:
     return {
         "summary": target.summary,
         "runtime": target.runtime,
+        "runtimes": list(runtimes_of(target)),
         "metered": list(target.metered),
         "this_machine": here,
         "this_machine_why": why,
@@ -77,6 +81,9 @@ def _print_target(target: Target) -> None:
         sys.stdout.write(f"{', '.join(ops)} {', '.join(names)}: {note}\n")
     for name in published_names(target.name):
         sys.stdout.write(f"published by others: hawqsearch solve {target.name}/{name} --budget …\n")
+    for other in runtimes_of(target):
+        if other != target.runtime:
+            sys.stdout.write(f"runs on {other} too: hawqsearch targets {target.name} --runtime {other}\n")
     sys.stdout.write(f"this machine: {_here(target)[1]}\n")
 
 

@@ -63,6 +63,7 @@ class Target:
 
     Args:
         kernels: op -> precision name -> `Kernel`.
+        functions: whether the runtime loads functions that a model defines.
         device: `local` where this machine is timed, `tables` where shipped tables stand for the machine.
         variant: which machine, where the target has several: `cortex-a72@1.5GHz`.
         requires, excludes: processor flags; one of the first must be there, and none of the second.
@@ -74,6 +75,7 @@ class Target:
     scheme: Scheme
     kernels: FrozenDict[str, FrozenDict[str, Kernel]]
     device: str = "local"
+    functions: bool = True
     variant: str = ""
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()

@@ -7,17 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
 
-import numpy as np
 import onnx
-from onnx import TensorProto
 
 from hawqsearch.core.frozen import FrozenDict
-from hawqsearch.core.hardware import Change, ChangeKey, HardwareProfile, KernelKey, Measurement, Rig
+from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement, Rig
 from hawqsearch.core.target import Target
 from hawqsearch.hardware.conditions import Watch
-from hawqsearch.hardware.micro import change_model, kernel_model
+from hawqsearch.hardware.micro import arbitrary_feed, micro_model
 from hawqsearch.hardware.rows import between_kernels, kernel_time, today
 from hawqsearch.runtime.find import find_runtime
 from hawqsearch.runtime.interface import KernelRun, Session
@@ -27,8 +24,6 @@ from hawqsearch.runtime.rounds import Effort, Rounds, Sample, in_rounds
 __all__ = ["LocalBackend"]
 
 Key = KernelKey | ChangeKey
-
-_TYPES: Final = {TensorProto.FLOAT: np.float32, TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +63,9 @@ class LocalBackend:
         on_round: Callable[[int], object] = lambda done: None,
     ) -> HardwareProfile:
         """Measured times of every kernel and change; raises `DeviceError` where the runtime fails."""
-        models: dict[Key, onnx.ModelProto] = {}
-        for kernel in kernels:
-            int8 = kernel.precision != "fp32"
-            models[kernel] = kernel_model(kernel.signature, int8=int8, scheme=target.scheme)
-        for change in changes:
-            models[change] = change_model(
-                change.shape, to_int8=change.change is Change.TO_INT8, scheme=target.scheme
-            )
+        runtime = find_runtime(str(target.runtime))
+        keys: list[Key] = [*kernels, *changes]
+        models = {key: micro_model(key, target.scheme, fuses=runtime.fuses) for key in keys}
         with pinned(rig.threads, root=self.root) as cores:
             watch = Watch(cores=cores, threads=rig.threads, root=self.root)
 
@@ -114,7 +104,7 @@ class LocalBackend:
                     profiled=True,
                 )
                 sessions[key] = stack.enter_context(context)
-                runs[key] = partial(sessions[key].run, _feed(model))
+                runs[key] = partial(sessions[key].run, arbitrary_feed(model))
             found = in_rounds(runs, self._effort(len(models)), on_round=on_round)
             return found, {key: _row(key, s.kernels(), found.samples[key]) for key, s in sessions.items()}
 
@@ -132,13 +122,3 @@ def _row(key: Key, runs: list[KernelRun], samples: tuple[Sample, ...]) -> Measur
     ]
     rounds = [len(sample.runs_ms) for sample in samples]
     return kernel_time(kept, rounds) if isinstance(key, KernelKey) else between_kernels(kept, rounds)
-
-
-def _feed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    feed = {}
-    for value in model.graph.input:
-        kind = value.type.tensor_type
-        shape = [d.dim_value for d in kind.shape.dim]
-        feed[value.name] = (rng.random(shape) * 5).astype(_TYPES[kind.elem_type])
-    return feed

@@ -30,6 +30,7 @@ class _Graph:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: list[onnx.TensorProto] = field(default_factory=list)
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
+    outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
 
     def constant(self, array: npt.ArrayLike) -> str:
         name = f"constant{len(self.initializers)}"
@@ -81,10 +82,13 @@ class _Graph:
             return self.add("Clip", [value, low, high], f"{value}_relu6")
         return value
 
-    def model(self, output: str, *, codes: bool) -> onnx.ModelProto:
+    def output(self, value: str, *, codes: bool) -> None:
         kind = self._code_type if codes else TensorProto.FLOAT
-        result = helper.make_tensor_value_info(output, kind, None)
-        graph = helper.make_graph(self.nodes, "micro", self.inputs, [result], self.initializers)
+        name = self.quantize(value) if codes else value
+        self.outputs.append(helper.make_tensor_value_info(name, kind, None))
+
+    def model(self) -> onnx.ModelProto:
+        graph = helper.make_graph(self.nodes, "micro", self.inputs, self.outputs, self.initializers)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=10)
 
     def _weights(self, signature: Signature, *, int8: bool, transposed: bool) -> tuple[str, str]:
@@ -118,11 +122,15 @@ class _Graph:
         return int(TensorProto.INT8 if self.scheme.signed_activations else TensorProto.UINT8)
 
 
-def micro_model(key: KernelKey | ChangeKey, scheme: Scheme) -> onnx.ModelProto:
-    """The model that a kernel or a change of precision is measured in."""
+def micro_model(key: KernelKey | ChangeKey, scheme: Scheme, *, fuses: bool = False) -> onnx.ModelProto:
+    """The model that a kernel or a change of precision is measured in.
+
+    Args:
+        fuses: the runtime computes quantizers in the kernels beside them.
+    """
     if isinstance(key, KernelKey):
-        return kernel_model(key.signature, int8=key.precision != "fp32", scheme=scheme)
-    return change_model(key.shape, to_int8=key.change is Change.TO_INT8, scheme=scheme)
+        return kernel_model(key.signature, int8=key.precision != "fp32", scheme=scheme, fuses=fuses)
+    return change_model(key.shape, to_int8=key.change is Change.TO_INT8, scheme=scheme, fuses=fuses)
 
 
 def arbitrary_feed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -136,34 +144,50 @@ def arbitrary_feed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return feed
 
 
-def kernel_model(signature: Signature, *, int8: bool, scheme: Scheme) -> onnx.ModelProto:
-    """A model of one node named `kernel…`; integer ones read and write codes, so nothing else is timed."""
+def kernel_model(signature: Signature, *, int8: bool, scheme: Scheme, fuses: bool = False) -> onnx.ModelProto:
+    """A model of one node named `kernel…`; integer ones read and write codes, so nothing else is timed.
+
+    A runtime that `fuses` sees a quantized fully connected layer only behind a quantizer, which it then has to run.
+    """
     graph = _Graph(scheme)
     if signature.is_weighted:
-        value = graph.weighted(
-            signature, graph.input(signature.input_shape, codes=int8), int8=int8, name=_KERNEL
-        )
+        behind = int8 and fuses and signature.op == "linear"
+        source = graph.input(signature.input_shape, codes=int8 and not behind)
+        if behind:
+            source = graph.dequantize(graph.quantize(source))
+        value = graph.weighted(signature, source, int8=int8, name=_KERNEL)
         # a fully connected kernel may leave its output in float, where it fuses no activation
         codes = int8 and (signature.op == "conv" or signature.activation is not None)
     else:
         value, codes = _join(graph, signature, int8=int8), int8
-    return graph.model(graph.quantize(value) if codes else value, codes=codes)
+    graph.output(value, codes=codes)
+    return graph.model()
 
 
-def change_model(shape: Sequence[int], *, to_int8: bool, scheme: Scheme) -> onnx.ModelProto:
+def change_model(
+    shape: Sequence[int], *, to_int8: bool, scheme: Scheme, fuses: bool = False
+) -> onnx.ModelProto:
     """Two 1x1 convolutions (two fully connected layers unless the tensor is an image), `kernel0` and `kernel1`,
     of different precision with a tensor of `shape` (batch first) between them: what runs between the two
-    kernels is the price of the change."""
+    kernels is the price of the change.
+
+    Where the runtime `fuses`, a `kernel2` reads the tensor too, in the precision that `kernel0` has: else nothing
+    would run between the two.
+    """
     graph = _Graph(scheme)
     signature = _neutral(shape)
     source = graph.input(signature.input_shape, codes=not to_int8)
     first = graph.weighted(signature, source, int8=not to_int8, name=f"{_KERNEL}0")
-    between = graph.dequantize(graph.quantize(first))
+    between = rounded = graph.dequantize(graph.quantize(first))
     if not to_int8:
-        wide = graph.add("Cast", [between], "wide", to=int(TensorProto.DOUBLE))
+        wide = graph.add("Cast", [rounded], "wide", to=int(TensorProto.DOUBLE))
         between = graph.add("Cast", [wide], "back", to=int(TensorProto.FLOAT))
-    second = graph.weighted(signature, between, int8=to_int8, name=f"{_KERNEL}1")
-    return graph.model(graph.quantize(second) if to_int8 else second, codes=to_int8)
+    graph.output(graph.weighted(signature, between, int8=to_int8, name=f"{_KERNEL}1"), codes=to_int8)
+    if fuses:
+        beside = first if to_int8 else rounded
+        third = graph.weighted(signature, beside, int8=not to_int8, name=f"{_KERNEL}2")
+        graph.output(third, codes=not to_int8)
+    return graph.model()
 
 
 def _neutral(shape: Sequence[int]) -> Signature:

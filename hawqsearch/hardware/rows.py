@@ -17,8 +17,12 @@ from hawqsearch.runtime.interface import KernelRun
 __all__ = ["between_kernels", "kernel_time", "measurement", "today"]
 
 _AROUND: Final = frozenset(
-    {"ReorderInput", "ReorderOutput", "Transpose", "QuantizeLinear", "DequantizeLinear"}
+    {"ReorderInput", "ReorderOutput", "Transpose", "QuantizeLinear", "DequantizeLinear", "Reorder", "Convert"}
 )
+_INPUT: Final = "x"
+"""How the names of a model's inputs begin, and of what brings them in."""
+_BESIDE: Final = "kernel2"
+"""The reader whose precision does not change."""
 
 
 def kernel_time(runs: Sequence[KernelRun], rounds: Sequence[int]) -> Measurement:
@@ -27,7 +31,7 @@ def kernel_time(runs: Sequence[KernelRun], rounds: Sequence[int]) -> Measurement
     Args:
         rounds: runs in each round, which follow one another in `runs`.
     """
-    own = [run.times_ms for run in runs if run.op not in _AROUND]
+    own = [run.times_ms for run in runs if _operator(run) not in _AROUND and not run.name.startswith(_INPUT)]
     if not own:
         raise DeviceError(f"the runtime's profile shows no kernel, only {sorted({r.op for r in runs})}")
     return measurement(np.sum(np.asarray(own), axis=0), rounds)
@@ -39,14 +43,19 @@ def between_kernels(runs: Sequence[KernelRun], rounds: Sequence[int]) -> Measure
         next(i for i, r in enumerate(runs) if r.name.startswith(f"kernel{k}") and _is_kernel(r))
         for k in (0, 1)
     )
-    between = [run.times_ms for run in runs[first + 1 : second]]
+    between = [run.times_ms for run in runs[first + 1 : second] if not run.name.startswith(_BESIDE)]
     if not between:
         raise DeviceError("the runtime ran nothing between two kernels of different precision")
     return measurement(np.sum(np.asarray(between), axis=0), rounds)
 
 
 def _is_kernel(run: KernelRun) -> bool:
-    return run.op not in _AROUND and run.op != "Cast"
+    return _operator(run) not in _AROUND and run.op != "Cast"
+
+
+def _operator(run: KernelRun) -> str:
+    """Without the primitive that may follow it."""
+    return run.op.partition(" ")[0]
 
 
 def measurement(times_ms: np.ndarray, rounds: Sequence[int]) -> Measurement:

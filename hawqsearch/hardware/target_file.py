@@ -20,7 +20,18 @@ from hawqsearch.runtime.find import RUNTIMES
 __all__ = ["read_target"]
 
 _KEYS: Final = frozenset(
-    {"name", "summary", "runtime", "device", "requires", "excludes", "metered", "scheme", "kernel"}
+    {
+        "name",
+        "summary",
+        "runtime",
+        "functions",
+        "device",
+        "requires",
+        "excludes",
+        "metered",
+        "scheme",
+        "kernel",
+    }
 )
 _KERNEL_KEYS: Final = frozenset(
     {"ops", "precisions", "timed_as", "requantizes", "storage_bits", "note", "source"}
@@ -68,6 +79,7 @@ def _target(table: Mapping[str, Any]) -> Target:
         scheme=_scheme(table.get("scheme", {})),
         kernels=_kernels(table.get("kernel")),
         device=device,
+        functions=_flag(table, "functions", default=True),
         requires=_texts(table, "requires", required=False),
         excludes=_texts(table, "excludes", required=False),
         metered=metered,
@@ -127,9 +139,7 @@ def _check_operator(op: str, kernels: Mapping[str, Kernel]) -> None:
 
 def _kernel(table: Mapping[str, Any], name: str) -> Kernel:
     precision = Precision.parse(name)
-    requantizes = table.get("requantizes", False)
-    if not isinstance(requantizes, bool):
-        raise FileFormatError(f"requantizes is {requantizes!r}; write true or false")
+    requantizes = _flag(table, "requantizes", default=False)
     if requantizes and not precision.quantizes_input:
         raise FileFormatError(f"{name} does not quantize activations, so its kernel requantizes none")
     storage_bits = table.get("storage_bits", precision.weight.bits)
@@ -141,6 +151,13 @@ def _kernel(table: Mapping[str, Any], name: str) -> Kernel:
         note=_text(table, "note", ""),
         source=_text(table, "source", ""),
     )
+
+
+def _flag(table: Mapping[str, Any], key: str, *, default: bool) -> bool:
+    value = table.get(key, default)
+    if not isinstance(value, bool):
+        raise FileFormatError(f"{key} is {value!r}; write true or false")
+    return value
 
 
 def _check_bits(key: str, value: object, least: int, most: int) -> None:

@@ -13,8 +13,17 @@ from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownNameError
 from hawqsearch.hardware.cuda.presence import missing_gpu
 from hawqsearch.hardware.target_file import read_target
+from hawqsearch.runtime.find import RUNTIMES, check_installed
 
-__all__ = ["check_machine", "cpu_flags", "cpu_name", "find_target", "read_target", "target_names"]
+__all__ = [
+    "check_machine",
+    "cpu_flags",
+    "cpu_name",
+    "find_target",
+    "read_target",
+    "runtimes_of",
+    "target_names",
+]
 
 NATIVE: Final = "native"
 FILE: Final = "target.toml"
@@ -26,19 +35,60 @@ def target_names() -> tuple[str, ...]:
     return tuple(sorted(p.name for p in folders))
 
 
-def find_target(name: str) -> Target:
+def runtimes_of(target: Target) -> tuple[str, ...]:
+    """What the target can be run by, the default first.
+
+    Of one that ships, `target.toml` says what is true of its default, `<runtime>.toml` beside it of another.
+    """
+    plain = _plain(target.name)
+    if plain not in target_names():
+        return () if target.runtime is None else (target.runtime,)
+    default = read_target(_shipped(plain)).runtime
+    others = (r for r in RUNTIMES if _shipped(plain).with_name(f"{r}.toml").is_file())
+    return () if default is None else (default, *others)
+
+
+def find_target(name: str, runtime: str | None = None) -> Target:
     """The target of that name, `native` for this machine's, or that of a path: a folder with a `target.toml`, or such
     a file.
 
+    Args:
+        runtime: instead of the target's default.
+
     Raises:
+        InputError: the target does not have that runtime, or it is not installed.
         UnknownNameError: no target has that name; it says which are near.
         FileFormatError: the file at that path is not a target.
     """
+    target = _find(name)
+    if runtime is None or runtime == target.runtime:
+        return target
+    return _run_by(target, runtime)
+
+
+def _run_by(target: Target, runtime: str) -> Target:
+    """A target that ships, with another runtime than its default."""
+    has = runtimes_of(target)
+    if runtime not in has and runtime in RUNTIMES:
+        told = f"it has {' and '.join(has)}" if has else "it has none"
+        raise InputError(f"{target.name} is not run by {runtime}; {told}")
+    check_installed(runtime)
+    other = read_target(_shipped(_plain(target.name)).with_name(f"{runtime}.toml"))
+    return replace(other, name=target.name, variant=target.variant)
+
+
+def _plain(name: str) -> str:
+    """Without the variant."""
+    return re.split("[:@]", name, maxsplit=1)[0]
+
+
+def _find(name: str) -> Target:
+    """The target with its default runtime."""
     if name == NATIVE:
         return _native()
     if _is_path(name):
         return _own(Path(name))
-    plain = re.split("[:@]", name, maxsplit=1)[0]
+    plain = _plain(name)
     if plain not in target_names():
         if (Path(name) / FILE).is_file():
             raise InputError(f"unknown target {name!r}; for the folder of that name write ./{name}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -53,7 +52,7 @@ class OpenVino:
     @property
     def version(self) -> str:
         """Name and version."""
-        return f"openvino {ov.__version__}"
+        return f"openvino {ov.__version__.partition('-')[0]}"
 
     @property
     def fuses(self) -> bool:
@@ -174,13 +173,12 @@ class ProfiledSession:
         return self.window.run(feed)
 
     def kernels(self, *, skip_runs: int = 0) -> list[KernelRun]:
-        """Nodes in the order they ran."""
+        """Nodes in the order they ran, which is the same in every window; numbers in their names are not."""
         self._close()
-        times: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for window in self.closed:
-            for run in window:
-                times[run.name, run.op] += run.times_ms
-        return [KernelRun(name=n, op=op, times_ms=tuple(t[skip_runs:])) for (n, op), t in times.items()]
+        return [
+            replace(node[0], times_ms=tuple(ms for run in node for ms in run.times_ms)[skip_runs:])
+            for node in zip(*self.closed, strict=True)
+        ]
 
     def _close(self) -> None:
         if self.window is not None:

@@ -9,7 +9,7 @@ import pytest
 from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Rig, Signature
 from hawqsearch.core.target import Scheme
 from hawqsearch.hardware import local
-from hawqsearch.hardware.micro import change_model, kernel_model
+from hawqsearch.hardware.micro import arbitrary_feed, change_model, kernel_model
 from hawqsearch.hardware.targets import find_target
 from hawqsearch.runtime.onnxruntime_cpu import OnnxRuntime
 
@@ -76,7 +76,7 @@ KERNELS = [
 def test_a_kernel_model_runs_that_kernel(signature: Signature, int8: set[str], floats: set[str]) -> None:
     for integer, expected in ((True, int8), (False, floats)):
         model = kernel_model(signature, int8=integer, scheme=Scheme())
-        ran = OnnxRuntime().kernels_ran(model.SerializeToString(), local._feed(model))
+        ran = OnnxRuntime().kernels_ran(model.SerializeToString(), arbitrary_feed(model))
         assert set(ran.values()) - AROUND == expected
         assert integer or not set(ran.values()) & {"QuantizeLinear", "DequantizeLinear"}
 
@@ -87,7 +87,7 @@ def test_a_kernel_model_runs_that_kernel(signature: Signature, int8: set[str], f
 @pytest.mark.parametrize("change", Change)
 def test_a_change_model_has_the_change_between_two_kernels(shape: tuple[int, ...], change: Change) -> None:
     model = change_model(shape, to_int8=change is Change.TO_INT8, scheme=Scheme())
-    ran = list(OnnxRuntime().kernels_ran(model.SerializeToString(), local._feed(model)).values())
+    ran = list(OnnxRuntime().kernels_ran(model.SerializeToString(), arbitrary_feed(model)).values())
     operators = {
         Change.TO_INT8: [{"Conv", "Gemm"}, {"QuantizeLinear"}, {"QLinearConv", "QGemm"}],
         Change.TO_FLOAT: [{"QLinearConv", "QGemm"}, {"DequantizeLinear"}, {"Conv", "Gemm"}],

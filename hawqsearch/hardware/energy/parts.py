@@ -45,7 +45,7 @@ class LocalEnergy:
         """Hand the energy of every part to `on_row`; raises `DeviceError` where the counter or the runtime fails."""
         runtime = find_runtime(str(target.runtime))
         for key, time_ms in times_ms.items():
-            model = micro_model(key, target.scheme)
+            model = micro_model(key, target.scheme, fuses=runtime.fuses)
             feed = arbitrary_feed(model)
             with runtime.open(
                 model.SerializeToString(),
