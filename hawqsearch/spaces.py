@@ -29,13 +29,15 @@ __all__ = [
     "find_weights",
     "load_model",
     "load_splits",
+    "load_untrained",
     "missing_files",
     "space_names",
 ]
 
 DEFAULT: Final = "digits"
 _TEXTS: Final = ("name", "summary", "model", "weights", "data", "metric")
-_KEYS: Final = frozenset({*_TEXTS, "files", "precisions", "ties", "pins"})
+_KEYS: Final = frozenset({*_TEXTS, "files", "input", "precisions", "ties", "pins"})
+_UNTRAINED_IMAGES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class SpaceFile:
         model, data: `module:callable`; `model()` is a module, `data(folder or None)` its splits.
         weights: a file name, or `package:file` for one that travels in a package.
         files: what `data` reads below the data folder; empty where the data travels with the package.
+        input: shape of one example, of a space without weights and data: its latency is all that can be told.
     """
 
     path: Path
@@ -58,6 +61,12 @@ class SpaceFile:
     metric: str
     space: SearchSpace
     files: tuple[str, ...] = ()
+    input: tuple[int, ...] = ()
+
+    @property
+    def is_shapes_only(self) -> bool:
+        """Whether it has no weights and no data."""
+        return bool(self.input)
 
 
 def space_names() -> tuple[str, ...]:
@@ -90,7 +99,8 @@ def read_space(path: Path) -> SpaceFile:
     for key in table:
         if key not in _KEYS:
             raise FileFormatError(f"{path}: {UnknownNameError('key', key, _KEYS)}")
-    for key in ("model", "weights", "data", "precisions"):
+    shape = _input(table, path)
+    for key in ("model", "precisions", *(() if shape else ("weights", "data"))):
         if key not in table:
             raise FileFormatError(f"{path} has no {key!r}; see search_spaces/digits.toml for a whole one")
     return SpaceFile(
@@ -98,12 +108,22 @@ def read_space(path: Path) -> SpaceFile:
         name=str(table.get("name", path.stem)),
         summary=str(table.get("summary", "")),
         model=str(table["model"]),
-        weights=str(table["weights"]),
-        data=str(table["data"]),
+        weights=str(table.get("weights", "")),
+        data=str(table.get("data", "")),
         metric=str(table.get("metric", "top-1")),
         space=_space(table, path),
         files=tuple(map(str, table.get("files", ()))),
+        input=shape,
     )
+
+
+def _input(table: Mapping[str, Any], path: Path) -> tuple[int, ...]:
+    shape = table.get("input", [])
+    if not isinstance(shape, list) or not all(type(side) is int and side > 0 for side in shape):
+        raise FileFormatError(f"{path}: input is {shape!r}; write the shape of one example: [3, 224, 224]")
+    if shape and ("weights" in table or "data" in table):
+        raise FileFormatError(f"{path}: a space has weights and data, or an input and neither; remove one")
+    return tuple(shape)
 
 
 def data_folder(directory: Path | None) -> Path:
@@ -118,6 +138,7 @@ def data_folder(directory: Path | None) -> Path:
 
 def find_weights(space: SpaceFile, directory: Path | None = None) -> Path:
     """The file that holds the trained weights; raises `InputError` where there is none."""
+    _check_trained(space)
     package, _, file = space.weights.rpartition(":")
     if package:
         return Path(str(importlib.resources.files(package))) / file
@@ -141,6 +162,7 @@ def load_model(
     space: SpaceFile, *, weights: Path | None = None, directory: Path | None = None
 ) -> torch.nn.Module:
     """The trained network in evaluation mode; raises `InputError` where weights are missing or do not fit."""
+    _check_trained(space)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -159,9 +181,38 @@ def load_model(
 
 
 def load_splits(space: SpaceFile, directory: Path | None = None) -> Splits:
-    """The data of a space."""
+    """The data of a space; raises `InputError` where it has none."""
+    _check_trained(space)
     splits: Splits = _callable(space.data, space.path)(directory)
     return splits
+
+
+def load_untrained(space: SpaceFile, *, seed: int) -> tuple[torch.nn.Module, Splits]:
+    """The network of a space of shapes only, with random weights, and random examples: to be timed, never judged."""
+    import numpy as np
+    import torch
+
+    from hawqsearch.core.data import Split, Splits
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        model: torch.nn.Module = _callable(space.model, space.path)()
+    rng = np.random.default_rng(seed)
+
+    def split(n: int) -> Split:
+        inputs = rng.standard_normal((n, *space.input)).astype(np.float32)
+        return Split(inputs=inputs, labels=np.zeros(n, np.int64), groups=np.arange(n))
+
+    splits = Splits(calibration=split(_UNTRAINED_IMAGES), search=split(1), test=split(1))
+    return model.eval(), splits
+
+
+def _check_trained(space: SpaceFile) -> None:
+    if space.is_shapes_only:
+        raise InputError(
+            f"{space.name} is untrained, and has no data: `hawqsearch profile` times it; for more name its weights "
+            "and data in a space file of your own"
+        )
 
 
 def _shipped() -> importlib.resources.abc.Traversable:

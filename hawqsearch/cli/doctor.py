@@ -73,6 +73,8 @@ def _data(directory: Path | None) -> Finding:
 
 def _complete(name: str, directory: Path | None) -> bool:
     space = find_space(name)
+    if space.is_shapes_only:
+        return True
     try:
         find_weights(space, directory)
     except InputError:

@@ -73,7 +73,7 @@ def run(
     for note in source.notes:
         context.progress.note(note)
     network = options.open_network(
-        file, machine, space=asked, weights=weights, data=data, batch=batch, context=context
+        file, machine, space=asked, weights=weights, data=data, batch=batch, context=context, to_time=True
     )
     try:
         found = source.profile(network, context)

@@ -32,15 +32,15 @@ def run(as_json: options.Json = False, data: options.Data = None) -> None:
         [
             name,
             " ".join(s["precisions"]),
-            _word(s["weights"] is not None),
-            _word(not s["missing_data"]),
+            "none" if s["shapes_only"] else _word(s["weights"] is not None),
+            "none" if s["shapes_only"] else _word(not s["missing_data"]),
             s["summary"],
         ]
         for name, s in found.items()
     ]
     print_table(["space", "precisions", "weights", "data", "what it is"], rows)
     for name, space in found.items():
-        if space["weights"] is None:
+        if space["weights"] is None and not space["shapes_only"]:
             sys.stdout.write(f"{name}: {space['weights_problem']}\n")
         if space["missing_data"]:
             sys.stdout.write(
@@ -62,6 +62,7 @@ def _document(space: SpaceFile, data: options.Data) -> dict[str, Any]:
         "model": space.model,
         "metric": space.metric,
         "precisions": list(map(str, space.space.precisions)),
+        "shapes_only": space.is_shapes_only,
         "weights": weights,
         "weights_problem": problem,
         "missing_data": list(missing_files(space, data)),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hawqsearch.errors import DeviceError
+from hawqsearch.hardware.conditions import steal_ticks, throttle_counts
 from hawqsearch.hardware.energy.hwmon import find_hwmon
 from hawqsearch.hardware.energy.rapl import find_rapl
 from hawqsearch.hardware.energy.survey import survey
@@ -24,6 +25,7 @@ _NO_COUNTER: Final = (
     "bound latency or size; for energy run on a machine that has /sys/class/powercap/intel-rapl:0, "
     "or a board with a power sensor"
 )
+_STOLEN: Final = 0.01
 _FLAGS: Final = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
 
 
@@ -44,7 +46,8 @@ class Finding:
 
 def examine(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> tuple[Finding, ...]:
     """The processor, its targets, its clock, its load and its energy counter, as found below `root`."""
-    return (_processor(environment), _targets(), *_clock(root), _load(), _energy(root))
+    clock = (*_clock(root), *_throttling(root))
+    return (_processor(environment), _targets(), *clock, _load(), *_steal(root), _energy(root))
 
 
 def _processor(environment: Mapping[str, str]) -> Finding:
@@ -111,6 +114,33 @@ def _clock(root: Path) -> tuple[Finding, ...]:
         found="on: the first seconds run faster than the rest",
         remedy=f"echo {value} | sudo tee /{where}",
     )
+
+
+def _throttling(root: Path) -> tuple[Finding, ...]:
+    """Nothing where the system does not count it."""
+    times = throttle_counts(root)
+    if times is None:
+        return ()
+    if times == 0:
+        return (Finding(what="throttling", state="good", found="never since the start"),)
+    found = f"the processor slowed itself down {times} times since the start"
+    remedy = "cool it or switch boost off; `profile` says whether it happened while it measured"
+    return (Finding(what="throttling", state="note", found=found, remedy=remedy),)
+
+
+def _steal(root: Path) -> tuple[Finding, ...]:
+    """Nothing where there is no /proc/stat."""
+    ticks = steal_ticks(root)
+    if ticks is None:
+        return ()
+    share = ticks[0] / ticks[1]
+    found = f"{100 * share:.1f} % of the time since the start went to other guests of a host"
+    if share < _STOLEN:
+        return (Finding(what="steal", state="good", found=found),)
+    remedy = (
+        "measure on a machine of its own, or when its host is quiet; `profile` says how much it was meanwhile"
+    )
+    return (Finding(what="steal", state="problem", found=found, remedy=remedy),)
 
 
 def _load() -> Finding:

@@ -21,7 +21,7 @@ from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Meas
 from hawqsearch.core.profile_file import read_profile, write_profile
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, MissingDependencyError
-from hawqsearch.hardware import shipped
+from hawqsearch.hardware import local, shipped
 from hawqsearch.hardware.arm import backend as arm_backend
 from hawqsearch.hardware.board import ssh
 from hawqsearch.hardware.board.board import Board
@@ -203,6 +203,68 @@ def is_here(name: str) -> bool:
     return True
 
 
+# ---------------------------------------------------------------- this machine
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The target that is this machine, timed for milliseconds."""
+    names = [n for n in ("x86-vnni", "x86-avx2") if is_here(n)]
+    if not names:
+        pytest.skip("this processor has neither VNNI nor AVX2, so there is nothing to time")
+    real = pipeline.time_interleaved
+    monkeypatch.setattr(pipeline, "time_interleaved", functools.partial(real, round_ms=0.5))
+    monkeypatch.setattr(
+        local, "LocalBackend", functools.partial(local.LocalBackend, row_ms=1.0, slice_ms=0.1)
+    )
+    return names[0]
+
+
+def test_what_was_measured_here_says_under_what_conditions_and_how_well(run: Run, here: str) -> None:
+    ended = run("profile", "--target", here, "--json", "--out", "here.csv")
+    found = json.loads(ended.out)
+    (conditions,) = found["conditions"]
+    assert conditions["rounds"] >= 8
+    assert len(conditions["cores"]) == conditions["threads"] == 1
+    rows = [*found["kernels"], *found["changes"]]
+    assert found["wide"]["n_rows"] == len(rows)
+    wide = [r for r in rows if (r["half_width"] or 0) > found["wide"]["share"]]
+    named = [{"signature": r["signature"], "precision": r["precision"]} for r in wide]
+    assert found["wide"]["rows"] == named
+    assert (f"{len(wide)} of {len(rows)} rows are wider than 2 %" in ended.err) == bool(wide)
+    written = read_profile("here.csv")
+    assert written.whole[0].runs
+    assert [dataclasses.asdict(c)["utc"] for c in written.conditions] == [conditions["utc"]]
+
+
+def test_whole_networks_stand_beside_the_sum_of_their_parts(run: Run, here: str) -> None:
+    found = json.loads(run("profile", "--target", here, "--json").out)
+    (fit,) = found["whole"]
+    assert len(fit["runs"]) >= 2
+    for cells in fit["runs"]:
+        assert cells["sum_error"] == pytest.approx(cells["sum_ms"] / cells["measured_ms"] - 1)
+        assert cells["corrected_error"] == pytest.approx(cells["corrected_ms"] / cells["measured_ms"] - 1)
+        assert set(cells["config"].values()) <= {"fp32", "w8a8"}
+    assert fit["spread"] > 0
+    again = run("profile", "--target", here)
+    assert "the sum of parts was" in again.out
+    assert "conditions at" in again.out
+    assert "pinned to core" in again.out
+    cached = json.loads(run("profile", "--target", here, "--json").out)
+    assert (cached["conditions"], cached["whole"]) == (found["conditions"], found["whole"])
+
+
+def test_a_space_of_shapes_only_is_timed_and_not_searched(run: Run, here: str) -> None:
+    table = Path("tiny.toml").read_text()
+    kept = [line for line in table.splitlines() if line.partition(" =")[0] in ("name", "model", "precisions")]
+    Path("tiny.toml").write_text("\n".join([*kept, "input = [1, 8, 8]\n"]))
+    ended = run("profile", "--target", here)
+    assert ended.code == 0, ended.err
+    assert "weights and inputs are random" in ended.err
+    for verb in (("search", "--target", here, "--budget", "70%"), ("analyze",)):
+        refused(run(*verb), 2, "is untrained", "hawqsearch profile")
+
+
 # ---------------------------------------------------------------- what is already in the file
 
 
@@ -327,9 +389,7 @@ class Stopwatch:
 
     n_rounds: int = 1
 
-    def measure(
-        self, target: Target, rig: Rig, kernels: Any, changes: Any, **_: object
-    ) -> HardwareProfile:
+    def measure(self, target: Target, rig: Rig, kernels: Any, changes: Any, **_: object) -> HardwareProfile:
         return answer(target, rig, kernels, changes, "measured", 3.0)
 
 

@@ -21,6 +21,10 @@ FILES = {
         "sys/class/powercap/intel-rapl:0/max_energy_range_uj": "65532610987\n",
         "sys/class/powercap/intel-rapl:0/energy_uj": "17\n",
     },
+    "cool": {"sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "0\n"},
+    "hot": {"sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "12\n"},
+    "alone": {"proc/stat": "cpu  5000 0 1000 4000 0 0 0 20 0 0\n"},
+    "crowded": {"proc/stat": "cpu  5000 0 1000 3500 0 0 0 500 0 0\n"},
     "nothing": {},
 }
 
@@ -42,6 +46,10 @@ def found(tmp_path: Path, name: str) -> dict[str, Finding]:
         ("intel turbo", "boost", "note", "no_turbo"),
         ("counter", "energy", "good", "RAPL package-0 can be read"),
         ("nothing", "energy", "note", "no RAPL package"),
+        ("cool", "throttling", "good", "never"),
+        ("hot", "throttling", "note", "12 times"),
+        ("alone", "steal", "good", "0.2 %"),
+        ("crowded", "steal", "problem", "5.0 % of the time"),
     ],
 )
 def test_what_the_system_shows(name: str, what: str, state: str, says: str, tmp_path: Path) -> None:
@@ -49,6 +57,10 @@ def test_what_the_system_shows(name: str, what: str, state: str, says: str, tmp_
     assert finding.state == state
     assert says in f"{finding.found} {finding.remedy}"
     assert (finding.remedy is None) == (state == "good")
+
+
+def test_what_is_not_counted_needs_no_word(tmp_path: Path) -> None:
+    assert not {"throttling", "steal"} & set(found(tmp_path, "nothing"))
 
 
 def test_a_fixed_clock_needs_no_word(tmp_path: Path) -> None:

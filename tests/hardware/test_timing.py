@@ -114,7 +114,7 @@ def test_the_interval_covers_the_median_with_at_least_95_percent_and_no_narrower
     assert interval.high == n - 1 - rank
 
     def coverage(r: int) -> float:
-        return 1 - 2 * sum(math.comb(n, k) for k in range(r + 1)) / 2**n
+        return 1 - 2 * sum(math.comb(n, k) for k in range(r + 1)) / float(2**n)
 
     assert coverage(rank) >= 0.95 > coverage(rank + 1)
     assert interval.median == (n - 1) / 2
