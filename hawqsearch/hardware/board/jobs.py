@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence, Set
 __all__ = ["SCRIPT", "bundle"]
 
 SCRIPT = "measure_onnx.py"
+_BESIDE = "read_energy.py"
 
 
 def bundle(
     models: Mapping[str, bytes], todo: Mapping[str, Set[int]], settings: Mapping[str, object]
 ) -> bytes:
-    """A tar of the script, `jobs.json`, and every model that has rounds left to time.
+    """A tar of the scripts, `jobs.json`, and every model that has rounds left to time.
 
     Args:
         models: job name -> ONNX file.
@@ -28,8 +29,9 @@ def bundle(
         for name, rounds in todo.items()
         if rounds
     ]
-    script = (importlib.resources.files(__package__) / SCRIPT).read_bytes()
-    files = [(SCRIPT, script), ("jobs.json", json.dumps({**settings, "jobs": jobs}).encode())]
+    folder = importlib.resources.files(__package__)
+    files = [(name, (folder / name).read_bytes()) for name in (SCRIPT, _BESIDE)]
+    files.append(("jobs.json", json.dumps({**settings, "jobs": jobs}).encode()))
     return _tar([*files, *((f"{job['name']}.onnx", models[str(job["name"])]) for job in jobs)])
 
 

@@ -38,6 +38,8 @@ def main() -> int:
     signal.alarm(work["seconds"])  # nobody may be left to stop it
     cores = pin(work["threads"])
     say({"board": describe(modules["onnxruntime"].__version__, cores)})
+    if "energy" in work:
+        return meter(work, modules["numpy"], modules["onnxruntime"])
     for index in range(work["rounds"]):
         for job in work["jobs"][:: -1 if index % 2 else 1]:
             if index in job["rounds"]:
@@ -52,19 +54,54 @@ def main() -> int:
     return 0
 
 
-def measure(path: str, work: dict[str, Any], np: Any, ort: Any) -> list[list[Any]]:
-    """[name, operator, [ms of each timed run]] of every node, in the order they ran."""
+def meter(work: dict[str, Any], np: Any, ort: Any) -> int:
+    """Meter the jobs of the pass for energy; a counter that is not there is said, and no failure."""
+    asked, energy = work["energy"], importlib.import_module("read_energy")
+    try:
+        counters = energy.find(asked["root"])
+    except LookupError as error:
+        say({"unmetered": first_line(error)})
+        return FAILED
+    say({"counter": " + ".join(counter.name for counter in counters)})
+    step_uj = sum(counter.step_uj for counter in counters)
+    for name in asked["jobs"]:
+        try:
+            session, feed = opened(name + ".onnx", work, np, ort, profiled=False)
+            spans = energy.meter(
+                lambda: session.run(None, feed),  # noqa: B023  (called before the next one is opened)
+                energy.find(asked["root"]),
+                asked["blocks"],
+                asked["steps"],
+                lambda: say({"alive": True}),
+            )
+        except Exception as error:  # whatever the runtime throws, the other side must hear of it
+            say({"failed": name, "why": first_line(error)})
+            return FAILED
+        say(dict(spans, metered=name, resolution_uj=step_uj))
+    say({"done": True})
+    return 0
+
+
+def opened(path: str, work: dict[str, Any], np: Any, ort: Any, profiled: bool) -> tuple[Any, Any]:
+    """A session, and values for its inputs."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = work["threads"]
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.enable_profiling = True
-    options.profile_file_prefix = "profile"
+    if profiled:
+        options.enable_profiling = True
+        options.profile_file_prefix = "profile"
     if work["signed_activations"]:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     feed = {i.name: (rng.random(i.shape) * 5).astype(TYPES[i.type]) for i in session.get_inputs()}
+    return session, feed
+
+
+def measure(path: str, work: dict[str, Any], np: Any, ort: Any) -> list[list[Any]]:
+    """[name, operator, [ms of each timed run]] of every node, in the order they ran."""
+    session, feed = opened(path, work, np, ort, profiled=True)
     for _ in range(work["warm_up"] + work["burst"]):
         session.run(None, feed)
     profile = session.end_profiling()

@@ -93,7 +93,7 @@ class SshBackend:
         """The board as it says it is; raises `DeviceError` where it cannot be reached or used."""
         deadline = time.monotonic() + self.timeout_s
         boards: list[Board] = []
-        self._talk(bundle({}, {}, _NEVER_RUN), deadline, lambda message: _keep_board(message, boards))
+        self.talk(bundle({}, {}, _NEVER_RUN), deadline, lambda message: _keep_board(message, boards))
         if not boards:
             raise DeviceError(f"{self.host} did not say what it is")
         return boards[0]
@@ -178,7 +178,7 @@ class SshBackend:
         dropped = 0
         while any(samples.todo().values()):
             try:
-                self._talk(bundle(models, samples.todo(), settings), deadline, take)
+                self.talk(bundle(models, samples.todo(), settings), deadline, take)
             except LineDroppedError as error:
                 dropped += 1
                 if samples.n_rows == 0 or dropped > self.reconnections:
@@ -187,22 +187,40 @@ class SshBackend:
                     raise DeviceError(f"{error}; no time is left to try again") from error
                 time.sleep(self.pause_s)
 
-    def _talk(self, content: bytes, deadline: float, take: Callable[[Mapping[str, Any]], None]) -> None:
-        """One connection: send, listen, and see it end well."""
+    def talk(
+        self,
+        content: bytes,
+        deadline: float,
+        take: Callable[[Mapping[str, Any]], None],
+        *,
+        silence_s: float | None = None,
+    ) -> None:
+        """One connection: send, listen, and see it end well.
+
+        Raises:
+            LineDroppedError: the connection ended before the work did; another may succeed.
+            DeviceError: the board cannot be used.
+        """
         said = f"{self.python}\n".encode() + content
         with conversation(self._connection.command(_REMOTE), said) as talk:
             try:
-                done = self._listen(talk, deadline, take)
+                done = self._listen(talk, deadline, take, silence_s or self.silence_s)
             except TimeoutError:
                 raise self._silence(deadline) from None
             code = talk.exit_code()
             if code != 0 or not done:
                 raise self._failure(code, talk.stderr())
 
-    def _listen(self, talk: Conversation, deadline: float, take: Callable[[Mapping[str, Any]], None]) -> bool:
+    def _listen(
+        self,
+        talk: Conversation,
+        deadline: float,
+        take: Callable[[Mapping[str, Any]], None],
+        silence_s: float,
+    ) -> bool:
         """Hand on what the script says; whether it said that it was done."""
         done = False
-        for line in talk.lines(silence_s=self.silence_s, deadline=deadline):
+        for line in talk.lines(silence_s=silence_s, deadline=deadline):
             message = _parse(line)
             if "missing" in message:
                 raise self._missing(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,7 +18,7 @@ from hawqsearch.errors import DeviceError, InputError
 from hawqsearch.hardware.energy.counter import EnergyCounter, consumed_uj
 from hawqsearch.hardware.energy.survey import Survey
 
-__all__ = ["EnergyReading", "Meter", "open_meter"]
+__all__ = ["EnergyReading", "Meter", "Span", "open_meter", "reading_of"]
 
 _LONGEST_BLOCK_S: Final = 60.0
 _GROWTH: Final = (1.5, 10.0)
@@ -67,7 +67,7 @@ class EnergyReading:
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
+class Span:
     """Energy that went by, and how long that took."""
 
     uj: float
@@ -125,28 +125,7 @@ class Meter:
             for _ in range(self.blocks):
                 load.append(self._load(run, runs))
                 idle.append(self._idle(seconds))
-        return self._reading(runs, load, idle)
-
-    def _reading(self, runs: int, load: list[_Span], idle: list[_Span]) -> EnergyReading:
-        around = [(a.watts + b.watts) / 2 for a, b in pairwise(idle)]
-        net_uj = np.array([s.uj - w * 1e6 * s.seconds for s, w in zip(load, around, strict=True)])
-        each_mj = net_uj / runs / 1e3
-        low, median, high = np.quantile(each_mj, [0.25, 0.5, 0.75])
-        if median <= 0:
-            raise DeviceError(self._nothing_above_idle(load[0].seconds))
-        return EnergyReading(
-            median_mj=float(median),
-            low_mj=float(low),
-            high_mj=float(high),
-            n=runs * len(load),
-            readings_mj=tuple(each_mj.tolist()),
-            steps=float(np.median(net_uj)) / self._resolution_uj,
-            latency_ms=float(np.median([s.seconds for s in load])) / runs * 1e3,
-            idle_w=float(np.median([s.watts for s in idle])),
-            load_w=float(np.median([s.watts for s in load])),
-            counter=self.name,
-            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        )
+        return reading_of(runs, load, idle, counter=self.name, resolution_uj=self._resolution_uj)
 
     def _block_size(self, run: Callable[[], object]) -> tuple[int, float]:
         """Runs per block, and how long they take."""
@@ -160,37 +139,66 @@ class Meter:
             if span.seconds >= need_s and net_uj >= need_uj:
                 return runs, span.seconds
             if span.seconds >= _LONGEST_BLOCK_S or (span.uj == 0 and span.seconds >= need_s):
-                raise DeviceError(self._nothing_above_idle(span.seconds))
+                raise DeviceError(_nothing_above_idle(self.name, span.seconds))
             wanted = max(need_s / span.seconds, need_uj / net_uj if net_uj > 0 else math.inf)
             growth = min(max(1.1 * wanted, _GROWTH[0]), _GROWTH[1], 1.05 * _LONGEST_BLOCK_S / span.seconds)
             runs = math.ceil(runs * growth)
 
-    def _load(self, run: Callable[[], object], runs: int) -> _Span:
+    def _load(self, run: Callable[[], object], runs: int) -> Span:
         def work() -> None:
             for _ in range(runs):
                 run()
 
         return self._during(work)
 
-    def _idle(self, seconds: float) -> _Span:
+    def _idle(self, seconds: float) -> Span:
         return self._during(lambda: self.sleep(seconds))
 
-    def _during(self, work: Callable[[], object]) -> _Span:
+    def _during(self, work: Callable[[], object]) -> Span:
         start, before = self.clock(), [c.read_uj() for c in self.counters]
         work()
         end, after = self.clock(), [c.read_uj() for c in self.counters]
         rows = zip(self.counters, before, after, strict=True)
-        return _Span(sum(consumed_uj(c, a, b, end - start) for c, a, b in rows), end - start)
+        return Span(sum(consumed_uj(c, a, b, end - start) for c, a, b in rows), end - start)
 
     @property
     def _resolution_uj(self) -> float:
         return sum(c.resolution_uj for c in self.counters)
 
-    def _nothing_above_idle(self, seconds: float) -> str:
-        return (
-            f"{self.name} shows nothing above idle in {seconds:.3g} s of work: the counter stands still, or other "
-            "work keeps the machine busy; stop it, or leave energy out of the budget"
-        )
+
+def reading_of(
+    runs: int, load: Sequence[Span], idle: Sequence[Span], *, counter: str, resolution_uj: float
+) -> EnergyReading:
+    """What blocks of `runs` runs took above the idle spans around them, of which there is one more.
+
+    Raises `DeviceError` where that is nothing.
+    """
+    around = [(a.watts + b.watts) / 2 for a, b in pairwise(idle)]
+    net_uj = np.array([s.uj - w * 1e6 * s.seconds for s, w in zip(load, around, strict=True)])
+    each_mj = net_uj / runs / 1e3
+    low, median, high = np.quantile(each_mj, [0.25, 0.5, 0.75])
+    if median <= 0:
+        raise DeviceError(_nothing_above_idle(counter, load[0].seconds))
+    return EnergyReading(
+        median_mj=float(median),
+        low_mj=float(low),
+        high_mj=float(high),
+        n=runs * len(load),
+        readings_mj=tuple(each_mj.tolist()),
+        steps=float(np.median(net_uj)) / resolution_uj,
+        latency_ms=float(np.median([s.seconds for s in load])) / runs * 1e3,
+        idle_w=float(np.median([s.watts for s in idle])),
+        load_w=float(np.median([s.watts for s in load])),
+        counter=counter,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
+
+
+def _nothing_above_idle(counter: str, seconds: float) -> str:
+    return (
+        f"{counter} shows nothing above idle in {seconds:.3g} s of work: the counter stands still, or other "
+        "work keeps the machine busy; stop it, or leave energy out of the budget"
+    )
 
 
 def open_meter(found: Survey) -> Meter:
