@@ -58,7 +58,7 @@ from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board_profile import cover, fill_from, only_measured
 from hawqsearch.hardware.fit import TimedConfig, fit
 from hawqsearch.hardware.shipped import NotInTableError, run_ms, select, shipped_profile, shipped_whole
-from hawqsearch.hardware.targets import cpu_name
+from hawqsearch.hardware.processor import device_name
 from hawqsearch.quant import calibrated_file
 from hawqsearch.quant.calibrated import CalibratedModel, calibrate
 from hawqsearch.quant.simulate import simulate
@@ -370,7 +370,7 @@ def _parse_table(content: bytes, network: Network, choices: tuple[QuantizerChoic
 
 def local_rig(target: Target, *, threads: int, batch: int) -> Rig:
     """This machine, as profiles of `target` name it."""
-    return Rig(device=cpu_name(), runtime=_runtime(target).version, threads=threads, batch=batch)
+    return Rig(device=device_name(), runtime=_runtime(target).version, threads=threads, batch=batch)
 
 
 def profile(network: Network, rig: Rig, backend: MeasureBackend, *, context: Context) -> HardwareProfile:

@@ -23,7 +23,14 @@ _PACKAGES = ("onnxruntime", "torch", "onnx", "highspy")
 
 def run(as_json: options.Json = False, data: options.Data = None, cache_dir: options.CacheDir = None) -> None:
     """Look, print."""
-    findings = (*examine(), *equipment(), _packages(), _cache(cache_dir or default_folder()), _data(data))
+    findings = (
+        *examine(),
+        *equipment(),
+        _packages(),
+        _openvino(),
+        _cache(cache_dir or default_folder()),
+        _data(data),
+    )
     if as_json:
         problems = sum(f.state == "problem" for f in findings)
         print_json({"schema_version": 1, "problems": problems, "findings": [asdict(f) for f in findings]})
@@ -45,6 +52,19 @@ def _packages() -> Finding:
         remedy = f"pip install {' '.join(missing)}"
         return Finding(what="packages", state="problem", found=f"no {', '.join(missing)}", remedy=remedy)
     return Finding(what="packages", state="good", found=", ".join(found))
+
+
+def _openvino() -> Finding:
+    try:
+        found = f"openvino {version('openvino')}; x86-vnni can be run by it: --runtime openvino"
+    except PackageNotFoundError:
+        return Finding(
+            what="openvino",
+            state="note",
+            found="not installed; it is a second runtime of x86-vnni",
+            remedy="pip install 'hawqsearch[openvino]'",
+        )
+    return Finding(what="openvino", state="good", found=found)
 
 
 def _cache(folder: Path) -> Finding:

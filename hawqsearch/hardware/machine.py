@@ -13,7 +13,8 @@ from hawqsearch.hardware.conditions import steal_ticks, throttle_counts
 from hawqsearch.hardware.energy.hwmon import find_hwmon
 from hawqsearch.hardware.energy.rapl import find_rapl
 from hawqsearch.hardware.energy.survey import survey
-from hawqsearch.hardware.targets import check_machine, cpu_flags, cpu_name, find_target, target_names
+from hawqsearch.hardware.processor import cpu_flags, cpu_name
+from hawqsearch.hardware.targets import check_machine, find_target, target_names
 
 __all__ = ["Finding", "examine"]
 

@@ -11,19 +11,13 @@ from typing import Final
 
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownNameError
+from hawqsearch.hardware.arm.cores import parse_core
 from hawqsearch.hardware.cuda.presence import missing_gpu
+from hawqsearch.hardware.processor import cpu_flags
 from hawqsearch.hardware.target_file import read_target
 from hawqsearch.runtime.find import RUNTIMES, check_installed
 
-__all__ = [
-    "check_machine",
-    "cpu_flags",
-    "cpu_name",
-    "find_target",
-    "read_target",
-    "runtimes_of",
-    "target_names",
-]
+__all__ = ["check_machine", "find_target", "read_target", "runtimes_of", "target_names"]
 
 NATIVE: Final = "native"
 FILE: Final = "target.toml"
@@ -95,8 +89,11 @@ def _find(name: str) -> Target:
         raise UnknownNameError("target", plain, target_names())
     target = read_target(_shipped(plain))
     variant = name[len(plain) :].removeprefix(":")
-    if variant and target.device != "tables":
+    if not variant:
+        return target
+    if target.device != "tables":
         raise InputError(f"{plain} has no variants such as {variant!r}; name it alone")
+    parse_core(variant)  # a core or a clock that there is not is told before any work
     return replace(target, name=name, variant=variant)
 
 
@@ -165,22 +162,3 @@ def _check_gpu(target: Target) -> None:
 def _runs(target: Target, flags: frozenset[str]) -> bool:
     has = not target.requires or bool(flags & set(target.requires))
     return has and not flags & set(target.excludes)
-
-
-def cpu_flags() -> frozenset[str]:
-    """What the kernel says this processor can do; empty where it says nothing."""
-    return frozenset(_cpuinfo("flags").split())
-
-
-def cpu_name() -> str:
-    """The processor's own name."""
-    return _cpuinfo("model name") or "unknown processor"
-
-
-def _cpuinfo(field: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    found = (line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field)
-    return next(found, "")

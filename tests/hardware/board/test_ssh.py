@@ -17,7 +17,8 @@ from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board.ssh import SshBackend
-from hawqsearch.hardware.targets import cpu_name, find_target
+from hawqsearch.hardware.processor import cpu_name
+from hawqsearch.hardware.targets import find_target
 from hawqsearch.runtime.onnxruntime_cpu import OnnxRuntime
 from tests.hardware.board.server import Sshd, free_port, keygen
 
