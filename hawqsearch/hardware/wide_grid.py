@@ -23,6 +23,8 @@ _SHARES: Final = (
     ("depthwise", 0.14),
     ("average", 0.18),
     ("maximum", 0.18),
+    ("linear", 0.40),
+    ("concat", 0.20),
 )
 
 
@@ -103,12 +105,32 @@ def _maximum(rng: random.Random) -> Signature:
     )
 
 
+def _linear(rng: random.Random) -> Signature:
+    inputs, outputs = _between(rng, 8, 4096), rng.choice((10, 100, 1000, _between(rng, 8, 2048)))
+    return Signature(
+        op="linear",
+        input_shape=(1, inputs),
+        output_shape=(1, outputs),
+        weight_shape=(outputs, inputs),
+        activation=rng.choice((None, None, "relu")),
+    )
+
+
+def _concat(rng: random.Random) -> Signature:
+    channels, size = _channels(rng, 8, 512), _between(rng, 4, 32)
+    return Signature(
+        op="concat", input_shape=(1, channels, size, size), output_shape=(1, 2 * channels, size, size)
+    )
+
+
 _DRAW: Final[dict[str, Callable[[random.Random], Signature]]] = {
     "stem": _stem,
     "pointwise": _pointwise,
     "depthwise": _depthwise,
     "average": _average,
     "maximum": _maximum,
+    "linear": _linear,
+    "concat": _concat,
 }
 
 
@@ -137,7 +159,7 @@ def _macs(signature: Signature) -> int:
 
 def _between(rng: random.Random, low: int, high: int) -> int:
     """A whole number, small ones as often as large ones on a logarithmic scale."""
-    return round(low * (high / low) ** rng.random())
+    return round(low * math.pow(high / low, rng.random()))
 
 
 def _channels(rng: random.Random, low: int, high: int) -> int:

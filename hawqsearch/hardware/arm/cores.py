@@ -29,6 +29,8 @@ DEFAULT_CORE: Final = "cortex-a76"
 KERNEL_SETS: Final = MappingProxyType({"dotprod": "cortex-a76", "plain": "cortex-a72"})
 """Kernels that onnxruntime chooses -> the processor that qemu shows it: with dot products, and without."""
 
+_SLOWEST_GHZ: Final = 0.1
+_FASTEST_GHZ: Final = 10.0
 _CLOCK: Final = re.compile(r"(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>[GM])Hz", re.IGNORECASE)
 
 
@@ -93,7 +95,9 @@ def parse_core(text: str) -> Core:
 
 def _clock_ghz(text: str) -> float:
     match = _CLOCK.fullmatch(text.strip())
-    value = float(match["value"]) / (1000 if match["unit"].upper() == "M" else 1) if match else 0.0
-    if not 0.1 <= value <= 10:
+    if match is None:
         raise InputError(f"cannot read the clock {text!r}; write it as 2.4GHz or 1500MHz")
+    value = float(match["value"]) / (1000 if match["unit"].upper() == "M" else 1)
+    if not _SLOWEST_GHZ <= value <= _FASTEST_GHZ:
+        raise InputError(f"no core runs at {text}; name a clock of {_SLOWEST_GHZ:g} to {_FASTEST_GHZ:g} GHz")
     return value

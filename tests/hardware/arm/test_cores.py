@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hawqsearch.errors import InputError, UnknownNameError
 from hawqsearch.hardware.arm.cores import DEFAULT_CORE, KERNEL_SETS, cores, parse_core, split_target
 from hawqsearch.hardware.arm.port_model import PIPELINES
+from hawqsearch.hardware.targets import find_target
 
 
 def test_every_core_has_a_port_model_and_a_kernel_set() -> None:
@@ -52,7 +53,20 @@ def test_an_unknown_core_names_the_nearest() -> None:
         parse_core("cortex-a75")
 
 
-@pytest.mark.parametrize("clock", ["", "fast", "2.4", "0GHz", "99GHz", "-1GHz", "nanGHz", "2.4GHz extra"])
+@pytest.mark.parametrize("clock", ["", "fast", "2.4", "-1GHz", "nanGHz", "2.4GHz extra"])
 def test_a_clock_that_cannot_be_read(clock: str) -> None:
     with pytest.raises(InputError, match=r"write it as 2\.4GHz"):
         parse_core(f"cortex-a76@{clock}")
+
+
+@pytest.mark.parametrize("clock", ["0GHz", "99GHz", "2.4MHz"])
+def test_a_clock_that_no_core_has(clock: str) -> None:
+    with pytest.raises(InputError, match=f"no core runs at {clock}; name a clock of 0.1 to 10 GHz"):
+        parse_core(f"cortex-a76@{clock}")
+
+
+def test_a_variant_is_checked_when_the_target_is_found() -> None:
+    with pytest.raises(UnknownNameError, match="unknown core 'cortex-a75'"):
+        find_target("arm-neon:cortex-a75")
+    assert find_target("arm-neon:cortex-a72@1.5GHz").variant == "cortex-a72@1.5GHz"
+    assert find_target("arm-neon:").name == "arm-neon"
