@@ -46,6 +46,7 @@ class Board:
         features: what its kernel says the processor can do.
         governor: frequency governor of the cores measured on, empty where there is none.
         load: processes wanting to run over the last minute, before measuring.
+        pinned: cores that its script keeps to.
     """
 
     device: str
@@ -57,6 +58,7 @@ class Board:
     governor: str
     load: float
     temperature_c: float | None
+    pinned: tuple[int, ...] = ()
 
     def rig(self, *, threads: int, batch: int) -> Rig:
         """This board as profiles name it."""
@@ -106,6 +108,7 @@ def parse_board(said: Mapping[str, Any]) -> Board:
             governor=str(said["governor"]),
             load=float(said["load"]),
             temperature_c=None if temperature is None else float(temperature),
+            pinned=tuple(int(core) for core in said.get("pinned", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DeviceError(f"the board described itself in a way that cannot be read: {error!r}") from None

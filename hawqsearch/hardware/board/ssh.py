@@ -27,6 +27,7 @@ from hawqsearch.hardware.board.jobs import bundle
 from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board.measure_onnx import MARKER
 from hawqsearch.hardware.board.samples import Samples
+from hawqsearch.hardware.board.surroundings import Surroundings
 from hawqsearch.hardware.micro import change_model, kernel_model
 from hawqsearch.hardware.rows import between_kernels, kernel_time
 
@@ -123,11 +124,14 @@ class SshBackend:
         asked: list[KernelKey | ChangeKey] = [*kernels, *changes]
         keys = {f"job{i}": key for i, key in enumerate(asked)}
         models = {name: _model(key, target) for name, key in keys.items()}
-        samples = Samples(list(keys), self.rounds)
+        samples, around = Samples(list(keys), self.rounds), Surroundings(rig.threads)
 
         def take(message: Mapping[str, Any]) -> None:
+            around.add(message)
             if "board" in message:
-                parse_board(message["board"]).check(target, rig)
+                board = parse_board(message["board"])
+                board.check(target, rig)
+                around.meet(board)
             elif "row" in message:
                 before = samples.n_rounds
                 samples.add(message)
@@ -145,12 +149,17 @@ class SshBackend:
         try:
             self._until_done(models, samples, settings, take)
         except DeviceError as error:
-            partial = self._profile(target, rig, keys, samples)
+            partial = self._profile(target, rig, keys, samples, around)
             raise BoardLostError(_with_rows(str(error), partial, len(keys)), partial) from error
-        return self._profile(target, rig, keys, samples)
+        return self._profile(target, rig, keys, samples, around)
 
     def _profile(
-        self, target: Target, rig: Rig, keys: Mapping[str, KernelKey | ChangeKey], samples: Samples
+        self,
+        target: Target,
+        rig: Rig,
+        keys: Mapping[str, KernelKey | ChangeKey],
+        samples: Samples,
+        around: Surroundings,
     ) -> HardwareProfile:
         """What has come so far; rows of too few rounds are left out."""
         kernels: dict[KernelKey, Measurement] = {}
@@ -163,7 +172,12 @@ class SshBackend:
                 changes[key] = between_kernels(runs, samples.sizes(name))
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         return HardwareProfile(
-            target=target.name, rig=rig, date=today, kernels=FrozenDict(kernels), changes=FrozenDict(changes)
+            target=target.name,
+            rig=rig,
+            date=today,
+            kernels=FrozenDict(kernels),
+            changes=FrozenDict(changes),
+            conditions=around.conditions(rounds=samples.n_rounds) if kernels or changes else (),
         )
 
     def _until_done(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ import numpy as np
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement, Rig
 from hawqsearch.core.target import Target
+from hawqsearch.core.timing import relative_half_width
 from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.cuda.conditions import Conditions
 from hawqsearch.hardware.cuda.device import Device, TorchCuda
@@ -73,7 +75,7 @@ class CudaBackend:
             times = self._time(device, works, on_round)
         except RuntimeError as error:  # what torch raises for CUDA's errors, memory that ran out among them
             raise DeviceError(f"CUDA failed on {device.name}: {str(error).splitlines()[0]}") from error
-        rows = {key: _measurement(samples) for key, samples in times.items()}
+        rows = {key: _measurement(samples, self.burst) for key, samples in times.items()}
         return HardwareProfile(
             target=target.name,
             rig=rig,
@@ -105,10 +107,18 @@ class CudaBackend:
         return TorchCuda() if self.device is None else self.device
 
 
-def _measurement(samples: list[float]) -> Measurement:
+def _measurement(samples: list[float], burst: int) -> Measurement:
+    """Quartiles of all runs; the interval is of the median over rounds of `burst` runs."""
     low, median, high = np.quantile(samples, [0.25, 0.5, 0.75])
+    rounds = tuple(np.median(np.reshape(samples, (-1, burst)), axis=1).tolist())
+    width = relative_half_width(rounds)
     return Measurement(
-        median_ms=float(median), low_ms=float(low), high_ms=float(high), n=len(samples), date=_today()
+        median_ms=float(median),
+        low_ms=float(low),
+        high_ms=float(high),
+        n=len(samples),
+        date=_today(),
+        half_width=width if math.isfinite(width) else None,
     )
 
 
