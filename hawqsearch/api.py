@@ -25,7 +25,7 @@ from hawqsearch.core.space import SearchSpace
 from hawqsearch.core.target import Target
 from hawqsearch.core.verdict import choose
 from hawqsearch.device import ModelledDevice, TimedDevice
-from hawqsearch.errors import InfeasibleError, InputError, InterruptedRunError
+from hawqsearch.errors import DeviceError, InfeasibleError, InputError, InterruptedRunError
 from hawqsearch.pipeline import Context, Network
 
 if TYPE_CHECKING:
@@ -156,11 +156,7 @@ class _Run:
         candidates = self._judged(
             closed_loop.candidates(self.network, self.budget, end, self._others(end), self.device)
         )
-        chosen, reason = self._choose(end, candidates)
-        if (
-            self.device is not None and self.device.is_timed
-        ):  # elsewhere the kernels here are not the device's
-            pipeline.prove(self.network, chosen.config)
+        chosen, reason = self._choose_proven(end, candidates)
         metric = self._test(chosen.config)
         outcome = self._outcome(end, "done", chosen.config, reason, candidates, metric=metric)
         self._keep(outcome)
@@ -317,6 +313,22 @@ class _Run:
 
     def _answers(self, config: FrozenDict[str, str], split: Split, title: str) -> Answers:
         return pipeline.judge(self.network, config, split, context=self.context, title=title)
+
+    def _choose_proven(self, end: LoopEnd, candidates: tuple[Candidate, ...]) -> tuple[Candidate, str]:
+        """The best that the runtime ran as it says; raises `DeviceError` where it ran none so."""
+        chosen, reason = self._choose(end, candidates)
+        if self.device is None or not self.device.is_timed:  # the kernels here are not the device's
+            return chosen, reason
+        try:
+            pipeline.prove(self.network, chosen.config)
+        except DeviceError as error:
+            others = tuple(c for c in candidates if c is not chosen)
+            if not any(c.meets for c in others):
+                raise
+            self.context.progress.note(f"{chosen.name} is not returned: {error}")
+            pick, _ = self._choose_proven(end, others)
+            return pick, f"proven: {pick.name} is the best that the runtime ran as it says"
+        return chosen, reason
 
     def _choose(self, end: LoopEnd, candidates: tuple[Candidate, ...]) -> tuple[Candidate, str]:
         costs = {}

@@ -20,6 +20,7 @@ from hawqsearch.core.budget import Budget
 from hawqsearch.core.outcome import Outcome
 from hawqsearch.core.placement import place
 from hawqsearch.core.precision import Precision
+from hawqsearch.core.progress import SILENT
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, InfeasibleError
 from hawqsearch.graph.trace import trace
@@ -295,3 +296,24 @@ def test_a_layer_that_ran_in_another_kernel_is_not_returned(
     monkeypatch.setattr(OnnxRuntime, "kernels_ran", wrong)
     with pytest.raises(DeviceError, match="did not run"):
         run(folder, target, NARROW, "wrong")
+
+
+def test_the_next_best_is_returned_where_the_best_ran_otherwise(
+    folder: Path, target: Target, narrow: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the configuration that would be returned is run in another kernel than it says."""
+    ran = OnnxRuntime.kernels_ran
+    seen: list[bytes] = []
+
+    def wrong_at_first(runtime: OnnxRuntime, model: bytes, *arguments: Any, **named: Any) -> dict[str, str]:
+        seen.append(model)
+        found = ran(runtime, model, *arguments, **named)
+        return dict.fromkeys(found, "Clip") if model == seen[0] else found
+
+    monkeypatch.setattr(OnnxRuntime, "kernels_ran", wrong_at_first)
+    notes: list[str] = []
+    monkeypatch.setattr(type(SILENT), "note", lambda progress, text: notes.append(text))
+    outcome = run(folder, target, NARROW, "next best")
+    assert outcome.config != narrow.config
+    assert outcome.chosen_by.startswith("proven: ")
+    assert any("is not returned: the runtime did not run" in note for note in notes)
