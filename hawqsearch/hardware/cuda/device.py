@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from hawqsearch.hardware.energy.nvml import load_nvml
 __all__ = ["Device", "TorchCuda", "check_cuda"]
 
 _WARM_UPS = 3
+_FLUSH = 2  # times the cache
+_LAUNCH_BYTES = 2**28  # as Triton's do_bench writes: 0.08 ms at 3 TB/s, and a launch takes 0.01
 
 
 class Device(Protocol):
@@ -42,8 +45,8 @@ class Device(Protocol):
         ...
 
     @property
-    def l2_bytes(self) -> int:
-        """Size of its last cache."""
+    def flush_bytes(self) -> int:
+        """How much to write so that its caches hold nothing of what ran before."""
         ...
 
     def captured(self, work: Callable[[], object]) -> Callable[[], object]:
@@ -57,6 +60,17 @@ class Device(Protocol):
     def conditions(self) -> Conditions | None:
         """Clocks and temperature; None where nothing says them."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """A captured graph and the work that it was captured from, which owns the operands: the graph does not."""
+
+    graph: Any
+    work: Callable[[], object]
+
+    def __call__(self) -> object:
+        return self.graph.replay()
 
 
 class TorchCuda:
@@ -104,10 +118,11 @@ class TorchCuda:
         return f"GPU-{self._properties.uuid}"
 
     @property
-    def l2_bytes(self) -> int:
-        """Size of its last cache."""
-        size: int = self._properties.L2_cache_size
-        return size
+    def flush_bytes(self) -> int:
+        """Twice its last cache, and so much that the writing outlasts the launch of what is timed after it: the GPU
+        would wait for the processor between the two events otherwise."""
+        l2_bytes: int = self._properties.L2_cache_size
+        return max(_FLUSH * l2_bytes, _LAUNCH_BYTES)
 
     def captured(self, work: Callable[[], object]) -> Callable[[], object]:
         """`work` as a CUDA graph, warmed up on a stream of its own as capturing demands."""
@@ -121,8 +136,7 @@ class TorchCuda:
             graph = self._cuda.CUDAGraph()
             with self._cuda.graph(graph):
                 work()
-        replay: Callable[[], object] = graph.replay
-        return replay
+        return _Replay(graph, work)
 
     def elapsed_ms(self, work: Callable[[], object]) -> float:
         """Time between two events on the stream; a resolution of half a microsecond."""
@@ -148,5 +162,5 @@ def check_cuda(cuda: Any = torch.cuda) -> None:
         built = "" if torch.version.cuda else " (and this PyTorch is built without CUDA)"
         raise DeviceError(
             f"cuda-int8 needs an NVIDIA GPU, and none is here{built}; run `hawqsearch profile --target cuda-int8` "
-            "on the machine that has it"
+            "on the machine that has it, or here with --host user@machine"
         )

@@ -15,7 +15,6 @@ __all__ = ["time_in_turn", "warm_up"]
 
 K = TypeVar("K")
 
-_FLUSH: Final = 2  # times the cache
 _STABLE: Final = 0.02
 _MOST_WARM_UPS: Final = 50
 
@@ -30,8 +29,8 @@ def time_in_turn(
 ) -> dict[K, list[float]]:
     """Milliseconds of every run: `rounds` x `burst` of each, in turn, the order reversed every other round.
 
-    Before each run as many bytes are written as empty the device's cache twice: a layer of a network
-    finds there what the layer before it left, and its own weights not.
+    Before each run as many bytes are written as empty the device's cache: the weights of a layer come from
+    memory in a network too; so does its input here, which a small layer may find in the cache there.
     """
     times: dict[K, list[float]] = {key: [] for key in works}
     flush = _flusher(device)
@@ -54,7 +53,7 @@ def warm_up(device: Device, works: Mapping[K, Callable[[], object]]) -> int:
 
 
 def _flusher(device: Device) -> Callable[[], object]:
-    buffer = torch.empty(max(_FLUSH * device.l2_bytes, 1), dtype=torch.int8, device=device.place)
+    buffer = torch.empty(device.flush_bytes, dtype=torch.int8, device=device.place)
     return buffer.zero_
 
 

@@ -19,7 +19,7 @@ class FakeDevice:
     name: str = "Fake GPU"
     runtime: str = "torch 0.0, CUDA 0.0"
     capability: tuple[int, int] = (9, 0)
-    l2_bytes: int = 64
+    flush_bytes: int = 64
     clock: Iterator[float] = field(default_factory=lambda: repeat(1.0))
     now: Conditions | None = None
     order: list[int] = field(default_factory=list)

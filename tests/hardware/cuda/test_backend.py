@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -111,6 +113,7 @@ class FakeCuda:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.l2_bytes = 4_194_304
 
     def is_available(self) -> bool:
         return True
@@ -119,7 +122,7 @@ class FakeCuda:
         return 1
 
     def get_device_properties(self, index: int) -> SimpleNamespace:
-        return SimpleNamespace(name="NVIDIA T4", major=7, minor=5, L2_cache_size=4_194_304, uuid="1-2")
+        return SimpleNamespace(name="NVIDIA T4", major=7, minor=5, L2_cache_size=self.l2_bytes, uuid="1-2")
 
     def device(self, index: int) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
@@ -179,9 +182,28 @@ def test_torchs_gpu_warms_up_captures_and_times() -> None:
     cuda.log.clear()
     assert gpu.elapsed_ms(replay) == 0.25
     assert cuda.log == ["record", "replay", "record", "synchronize"]
-    assert (gpu.name, gpu.capability, gpu.l2_bytes) == ("NVIDIA T4", (7, 5), 4_194_304)
+    assert (gpu.name, gpu.capability, gpu.flush_bytes) == ("NVIDIA T4", (7, 5), 2**28)
     assert gpu.place == torch.device("cuda", 0)
     assert gpu.runtime.startswith(f"torch {torch.__version__}, CUDA")
+
+
+def test_a_large_cache_is_flushed_whole() -> None:
+    cuda = FakeCuda()
+    cuda.l2_bytes = 2**28
+    assert TorchCuda(cuda=cuda, nvml=nvml()).flush_bytes == 2**29
+
+
+def test_the_operands_live_as_long_as_the_replay() -> None:
+    """A graph reads the memory of its operands, whoever has it by then."""
+    operand = torch.zeros(1)
+    alive = weakref.ref(operand)
+    replay = TorchCuda(cuda=FakeCuda(), nvml=nvml()).captured(lambda operand=operand: operand + 1)
+    del operand
+    gc.collect()
+    assert alive() is not None
+    del replay
+    gc.collect()
+    assert alive() is None
 
 
 def test_clocks_temperature_and_what_slows_it() -> None:
