@@ -38,6 +38,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
                 "ssh": "hawqsearch.hardware.board.ssh:SshBackend",
                 "qemu": "hawqsearch.hardware.arm.backend:QemuBackend",
                 "cuda": "hawqsearch.hardware.cuda.backend:CudaBackend",
+                "cuda-ssh": "hawqsearch.hardware.cuda.ssh:CudaSshBackend",
             }
         ),
         "exporters": MappingProxyType({}),

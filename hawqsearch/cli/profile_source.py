@@ -81,8 +81,8 @@ def open_source(target: Target, asked: Asked) -> Source:
         raise UnknownNameError("backend", name, plugins.names("backends"))
     if name not in plugins.BUILT_IN["backends"]:
         return _third_party(target, asked, name)
-    if name == "ssh":
-        raise InputError("ssh measures a board or another machine; name it with --host user@board")
+    if name in ("ssh", "cuda-ssh"):
+        raise InputError(f"{name} measures a board or another machine; name it with --host user@board")
     if name not in _suited(target):
         raise InputError(f"{name} does not run {target.name}; use {' or '.join(_suited(target))}")
     return {"local": _local, "qemu": _simulated, "cuda": _gpu}[name](target, asked)
@@ -165,13 +165,12 @@ def _arm_rig(asked: Asked) -> Rig:
 def _board(target: Target, asked: Asked, host: str) -> Source:
     """A board over ssh, with its own onnxruntime."""
     if asked.backend is not None:
-        raise InputError("--host measures with the board's own onnxruntime; leave --backend away")
+        own = "hawqsearch" if target.on_gpu else "onnxruntime"
+        raise InputError(f"--host measures with the machine's own {own}; leave --backend away")
+    if target.on_gpu:
+        return _other_gpu(asked, host)
     if target.runtime == "openvino":
         raise InputError("--host measures with the board's own onnxruntime; leave --runtime away")
-    if target.runtime != "onnxruntime":
-        raise InputError(
-            f"{target.name} is not measured over ssh; run hawqsearch on the machine that has the GPU"
-        )
     from hawqsearch import pipeline
     from hawqsearch.hardware.board.energy import open_board_energy
     from hawqsearch.hardware.board.ssh import SshBackend
@@ -223,6 +222,23 @@ def _gpu(target: Target, asked: Asked) -> Source:
         rig=rig,
         profile=lambda network, c: pipeline.profile(network, rig, backend, context=c),
         energy=_gpu_energy,
+    )
+
+
+def _other_gpu(asked: Asked, host: str) -> Source:
+    """A GPU of another machine, over ssh, with the hawqsearch that is installed there."""
+    if asked.threads != 1:
+        raise InputError("threads are of a processor, and this target is a GPU; leave --threads away")
+    from hawqsearch import pipeline
+    from hawqsearch.hardware.cuda.ssh import CudaSshBackend
+
+    python = asked.python or "python3"
+    backend = CudaSshBackend(host=host, port=asked.port, identity=asked.identity, python=python)
+    rig = backend.rig(batch=asked.batch)
+    return Source(
+        rig=rig,
+        profile=lambda network, c: pipeline.profile(network, rig, backend, context=c),
+        energy=_no_energy("energy of a GPU is metered on its own machine; run profile --energy there"),
     )
 
 

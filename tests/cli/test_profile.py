@@ -361,7 +361,9 @@ def test_no_simulator(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "code", "says"),
     [
         (("--target", "cuda-int8"), 4, "profile --target cuda-int8` on the machine that has it"),
-        (("--target", "cuda-int8", "--host", "pi@board"), 2, "on the machine that has the GPU"),
+        (("--target", "cuda-int8", "--host", "me@gpu", "--backend", "cuda"), 2, "leave --backend away"),
+        (("--target", "cuda-int8", "--host", "me@gpu; reboot"), 2, "as a host"),
+        (("--target", "cuda-int8", "--backend", "cuda-ssh"), 2, "name it with --host"),
         (("--target", "arm-neon", "--backend", "local"), 4, "--backend qemu"),
         (("--target", "arm-neon", "--backend", "qemo"), 2, "did you mean qemu"),
         (("--target", "arm-neon", "--backend", "cuda"), 2, "use local or qemu"),
