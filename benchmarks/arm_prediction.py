@@ -25,7 +25,8 @@ from hawqsearch.errors import InputError
 from hawqsearch.graph.trace import trace
 from hawqsearch.hardware.arm.cores import Core, find_core
 from hawqsearch.hardware.arm.memory import working_set
-from hawqsearch.hardware.predictor import LatencyPredictor, fit_predictor, kind_of
+from hawqsearch.hardware.kernel_features import kind_of
+from hawqsearch.hardware.predictor import LatencyPredictor, fit_predictor
 from hawqsearch.hardware.shipped import run_ms, select, shipped_profile, shipped_whole
 from hawqsearch.hardware.targets import find_target
 
@@ -84,7 +85,7 @@ def _rows(
 
 def _predicted(predictor: LatencyPredictor, key: Key) -> Measurement | None:
     try:
-        return predictor.predict(key)
+        return predictor.predict([key])[key]
     except InputError:  # the grid has no kernel of this kind
         return None
 

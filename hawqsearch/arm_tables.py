@@ -53,7 +53,7 @@ _FOLDER: Final = Path(__file__).parent.parent / "hw_profiles" / TARGET / "profil
 _SEED: Final = 0
 _GRID_KERNELS: Final = 900
 _GRID_CHANGES: Final = 60
-_WIDE_KERNELS: Final = 330
+_WIDE_KERNELS: Final = 528
 _WIDE_CHANGES: Final = 120
 _PORTION: Final = 150
 

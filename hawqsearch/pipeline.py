@@ -57,8 +57,15 @@ from hawqsearch.hardware.arm.memory import working_set
 from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board_profile import cover, fill_from, only_measured
 from hawqsearch.hardware.fit import TimedConfig, fit
-from hawqsearch.hardware.shipped import NotInTableError, run_ms, select, shipped_profile, shipped_whole
 from hawqsearch.hardware.processor import device_name
+from hawqsearch.hardware.shipped import (
+    NotInTableError,
+    run_ms,
+    select,
+    shipped_profile,
+    shipped_scales,
+    shipped_whole,
+)
 from hawqsearch.quant import calibrated_file
 from hawqsearch.quant.calibrated import CalibratedModel, calibrate
 from hawqsearch.quant.simulate import simulate
@@ -554,12 +561,10 @@ def _shipped_rows(network: Network, wanted: list[KernelKey | ChangeKey]) -> Hard
     lacking = [k for k in wanted if k not in table.kernels and k not in table.changes]
     if not lacking:
         return table
-    try:
-        from hawqsearch.hardware.predictor import (
-            fit_predictor,
-        )  # scikit-learn, where a shape is not in the table
+    from hawqsearch.hardware.predictor import fit_predictor  # scikit-learn, where a shape is not in the table
 
-        return fit_predictor(table).fill(table, lacking)
+    try:
+        return fit_predictor(table, shipped_scales(), wanted=lacking).fill(table, lacking)
     except InputError as error:
         raise NotInTableError(lacking) from error
 

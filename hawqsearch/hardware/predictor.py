@@ -1,159 +1,165 @@
 """Times of shapes that were not measured, learned from those that were.
 
-One model per kind of kernel and precision, as nn-Meter has it (Zhang et al., MobiSys 2021); gradient boosting
-of the logarithm of time per operation instead of its random forest of time, and a 95 % interval from
-cross-validation.
+One model per kind of kernel and precision, as nn-Meter has it (Zhang et al., MobiSys 2021), but a Gaussian process of
+the logarithm of time per operation instead of a random forest: it is smooth where time is, and its intervals widen far
+from what was measured. Its length scales take a while to learn, so they ship with the rows; with them at hand,
+conditioning on thousands of rows takes a moment.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.model_selection import KFold, cross_val_predict
 
 from hawqsearch.core.frozen import FrozenDict
-from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement, Signature
-from hawqsearch.errors import InputError
+from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement
+from hawqsearch.errors import FileFormatError, InputError
+from hawqsearch.hardware.gaussian_process import Process, condition, learn_scales
+from hawqsearch.hardware.kernel_features import features_of, kind_of, work_of
 
-__all__ = ["LatencyPredictor", "fit_predictor", "kind_of"]
+__all__ = ["LatencyPredictor", "Scales", "fit_predictor", "learn"]
 
-_FEWEST = 12
+_FEWEST: Final = 12
+_VERSION: Final = 1
+
+Key = KernelKey | ChangeKey
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
-    """A fitted regressor of log(ms / work), and the 95th percentile of its relative error, cross-validated."""
+class Scales:
+    """Kind of kernel -> what `learn_scales` found for it."""
 
-    regressor: HistGradientBoostingRegressor
-    error: float
+    kinds: FrozenDict[str, tuple[float, ...]] = FrozenDict({})  # noqa: RUF009  (frozen)
+
+    def dump(self) -> str:
+        """As JSON."""
+        kinds = {kind: [round(v, 3) for v in found] for kind, found in sorted(self.kinds.items())}
+        return json.dumps({"schema_version": _VERSION, "kinds": kinds}) + "\n"
+
+    @classmethod
+    def parse(cls, text: str, *, name: str) -> Scales:
+        """The inverse of `dump`; raises `FileFormatError` for the content of a file called `name`."""
+        try:
+            document = json.loads(text)
+            version = document["schema_version"]
+            kinds = {str(kind): tuple(map(float, found)) for kind, found in document["kinds"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FileFormatError(
+                f"{name} does not hold a predictor's scales ({error!r}); make it again"
+            ) from None
+        if version != _VERSION:
+            raise FileFormatError(f"{name} is of version {version}, this program reads {_VERSION}")
+        return cls(FrozenDict(kinds))
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyPredictor:
     """Predicts `Measurement`s of origin `predicted`; build it with `fit_predictor`."""
 
-    models: FrozenDict[str, _Model]
+    processes: FrozenDict[str, Process]
     date: str
 
-    def predict(self, key: KernelKey | ChangeKey) -> Measurement:
-        """Time of `key`, its low and high the ends of a 95 % interval.
+    def predict(self, keys: Iterable[Key]) -> dict[Key, Measurement]:
+        """Times of `keys`, low and high the ends of 95 % intervals.
 
-        Raises `InputError` for a kind of kernel that no measured shape taught.
+        Raises `InputError` for a kind of kernel that too few measured shapes taught.
         """
-        kind = kind_of(key)
-        if kind not in self.models:
-            raise InputError(
-                f"no {kind} kernel was ever measured here; run `hawqsearch profile` to measure it"
-            )
-        model = self.models[kind]
-        features, work = _features(key)
-        median = math.exp(float(model.regressor.predict([features])[0])) * work
-        return Measurement(
-            median_ms=median,
-            low_ms=median / (1 + model.error),
-            high_ms=median * (1 + model.error),
-            n=0,
-            date=self.date,
-            origin="predicted",
-        )
+        found: dict[Key, Measurement] = {}
+        for kind, alike in _by_kind(keys).items():
+            if kind not in self.processes:
+                raise InputError(
+                    f"fewer than {_FEWEST} {kind} kernels were measured here, too few to predict others from; "
+                    "run `hawqsearch profile` to measure these"
+                )
+            means, halves = self.processes[kind].predict(_features(alike))
+            for key, mean, half in zip(alike, means, halves, strict=True):
+                found[key] = Measurement(
+                    median_ms=work_of(key) * math.exp(mean),
+                    low_ms=work_of(key) * math.exp(mean - half),
+                    high_ms=work_of(key) * math.exp(mean + half),
+                    n=0,
+                    date=self.date,
+                    origin="predicted",
+                )
+        return found
 
-    def fill(self, profile: HardwareProfile, keys: list[KernelKey | ChangeKey]) -> HardwareProfile:
+    def fill(self, profile: HardwareProfile, keys: Iterable[Key]) -> HardwareProfile:
         """`profile` with every one of `keys` that it lacks."""
-        missing = [k for k in keys if k not in profile.kernels and k not in profile.changes]
-        filled = {k: self.predict(k) for k in missing}
-        return HardwareProfile(
-            target=profile.target,
-            rig=profile.rig,
-            date=profile.date,
-            kernels=FrozenDict(
-                {**profile.kernels, **{k: m for k, m in filled.items() if isinstance(k, KernelKey)}}
-            ),
-            changes=FrozenDict(
-                {**profile.changes, **{k: m for k, m in filled.items() if isinstance(k, ChangeKey)}}
-            ),
+        filled = self.predict(k for k in keys if k not in profile.kernels and k not in profile.changes)
+        kernels = {k: m for k, m in filled.items() if isinstance(k, KernelKey)}
+        changes = {k: m for k, m in filled.items() if isinstance(k, ChangeKey)}
+        return replace(
+            profile,
+            kernels=FrozenDict({**profile.kernels, **kernels}),
+            changes=FrozenDict({**profile.changes, **changes}),
         )
 
 
-def fit_predictor(profile: HardwareProfile) -> LatencyPredictor:
-    """A predictor taught by every measured row of `profile`; kinds with fewer than 12 rows are left out."""
-    rows: dict[KernelKey | ChangeKey, Measurement] = dict(profile.kernels.items())
+def fit_predictor(
+    profile: HardwareProfile, scales: Scales = Scales(), *, wanted: Iterable[Key] | None = None
+) -> LatencyPredictor:
+    """A predictor taught by every row of `profile`; kinds with fewer than 12 rows are left out.
+
+    Args:
+        scales: of kinds that it does not hold they are learned here, which takes seconds each.
+        wanted: what will be asked of it, so that other kinds are left out; None for all.
+    """
+    rows = _rows(profile)
+    kinds = None if wanted is None else set(map(kind_of, wanted))
+    processes = {}
+    for kind, keys in _taught(rows, kinds).items():
+        told = _features(keys), _values(keys, rows), _variances(keys, rows)
+        known = scales.kinds.get(kind)
+        usable = known is not None and len(known) == told[0].shape[1] + 2
+        processes[kind] = condition(*told, known if usable and known else learn_scales(*told))
+    return LatencyPredictor(processes=FrozenDict(processes), date=profile.date)
+
+
+def learn(profile: HardwareProfile, *, on_kind: Callable[[str], object] = lambda kind: None) -> Scales:
+    """The scales of every kind that `profile` has enough rows of."""
+    rows, found = _rows(profile), {}
+    for kind, keys in _taught(rows, None).items():
+        found[kind] = learn_scales(_features(keys), _values(keys, rows), _variances(keys, rows))
+        on_kind(kind)
+    return Scales(FrozenDict(found))
+
+
+def _rows(profile: HardwareProfile) -> dict[Key, Measurement]:
+    rows: dict[Key, Measurement] = dict(profile.kernels.items())
     rows.update(profile.changes.items())
-    by_kind: dict[str, list[KernelKey | ChangeKey]] = {}
-    for key in rows:
-        by_kind.setdefault(kind_of(key), []).append(key)
-    return LatencyPredictor(
-        models=FrozenDict({k: _fit(keys, rows) for k, keys in by_kind.items() if len(keys) >= _FEWEST}),
-        date=profile.date,
-    )
+    return rows
 
 
-def kind_of(key: KernelKey | ChangeKey) -> str:
-    """What one model is for: operator (dense, pointwise, depthwise convolutions apart) and precision."""
-    if isinstance(key, ChangeKey):
-        return f"change {key.change.value}"
-    return f"{_operator(key.signature)} {key.precision}"
+def _taught(rows: Iterable[Key], kinds: set[str] | None) -> dict[str, list[Key]]:
+    return {
+        kind: keys
+        for kind, keys in _by_kind(rows).items()
+        if len(keys) >= _FEWEST and (kinds is None or kind in kinds)
+    }
 
 
-def _operator(signature: Signature) -> str:
-    if signature.op != "conv":
-        return signature.op
-    if signature.groups > 1:
-        return "depthwise conv"
-    return "pointwise conv" if signature.weight_shape[2:] == (1, 1) else "dense conv"
+def _by_kind(keys: Iterable[Key]) -> dict[str, list[Key]]:
+    found: dict[str, list[Key]] = defaultdict(list)
+    for key in keys:
+        found[kind_of(key)].append(key)
+    return dict(found)
 
 
-def _fit(keys: list[KernelKey | ChangeKey], rows: Mapping[KernelKey | ChangeKey, Measurement]) -> _Model:
-    described = [_features(k) for k in keys]
-    features = np.array([f for f, _ in described])
-    target = np.log([rows[k].median_ms / work for k, (_, work) in zip(keys, described, strict=True)])
-    regressor = HistGradientBoostingRegressor(
-        max_iter=400,
-        learning_rate=0.05,
-        max_leaf_nodes=12,
-        min_samples_leaf=3,
-        l2_regularization=0.1,
-        random_state=0,
-    )
-    folds = KFold(n_splits=5, shuffle=True, random_state=0)
-    left_out = cross_val_predict(regressor, features, target, cv=folds)
-    error = float(np.quantile(np.abs(np.expm1(left_out - target)), 0.95))
-    return _Model(regressor.fit(features, target), error)
+def _features(keys: Sequence[Key]) -> np.ndarray:
+    return np.array([features_of(k) for k in keys])
 
 
-def _features(key: KernelKey | ChangeKey) -> tuple[list[float], float]:
-    """Numbers that the time per unit of work depends on, and the work: multiply-accumulates, or values moved."""
-    if isinstance(key, ChangeKey):
-        values = math.prod(key.shape)
-        spatial = math.prod(key.shape[2:])
-        return [
-            math.log2(values),
-            math.log2(key.shape[1]),
-            math.log2(spatial),
-            key.shape[1] % 16,
-        ], values + 500.0
-    s = key.signature
-    read, written, weights = (
-        math.prod(s.input_shape),
-        math.prod(s.output_shape),
-        math.prod(s.weight_shape or (1,)),
-    )
-    channels, out = s.input_shape[1], s.output_shape[1]
-    spatial = math.prod(s.output_shape[2:])
-    per_output = math.prod(s.weight_shape[1:]) if s.is_weighted else math.prod(s.weight_shape or (1,))
-    macs = float(written * per_output)
-    shape = [macs, read, written, weights, channels, out, spatial, per_output, s.output_shape[-1]]
-    discrete = [
-        s.weight_shape[-1] if s.op == "conv" else 0,
-        s.stride[0] if s.stride else 1,
-        channels % 16,
-        out % 16,
-        channels % 4,
-        per_output % 16,
-        s.output_shape[-1] % 16 if spatial > 1 else 0,
-        {None: 0, "relu": 1, "relu6": 2}[s.activation],
-    ]
-    return [*(math.log2(v) for v in shape), *map(float, discrete)], macs + 2000.0
+def _values(keys: Sequence[Key], rows: dict[Key, Measurement]) -> np.ndarray:
+    """Logarithm of time per operation."""
+    return np.log([rows[k].median_ms / work_of(k) for k in keys])
+
+
+def _variances(keys: Sequence[Key], rows: dict[Key, Measurement]) -> np.ndarray:
+    """Of the logarithm of time, from the 95 % interval of the row where it has one."""
+    return np.array([((rows[k].half_width or 0.0) / 1.96) ** 2 for k in keys])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement, Signature
@@ -19,7 +20,10 @@ from hawqsearch.hardware.arm.cores import TARGET, Core
 from hawqsearch.hardware.arm.memory import FITS, WorkingSet, latency_ms, working_set
 from hawqsearch.hardware.structure import structure_of
 
-__all__ = ["NotInTableError", "run_ms", "select", "shipped_profile", "shipped_whole", "whole_ms"]
+if TYPE_CHECKING:
+    from hawqsearch.hardware.predictor import Scales
+
+__all__ = ["NotInTableError", "run_ms", "select", "shipped_profile", "shipped_scales", "shipped_whole", "whole_ms"]
 
 Config = FrozenDict[str, str]
 
@@ -134,9 +138,21 @@ def _waiting_ms(
     return waiting
 
 
+def shipped_scales() -> Scales:
+    """Of a predictor taught by the tables; empty where none ship."""
+    from hawqsearch.hardware.predictor import Scales  # scikit-learn, where a shape is not in the table
+
+    path = _folder() / tables.SCALES
+    return Scales.parse(path.read_text(), name=str(path)) if path.exists() else Scales()
+
+
+def _folder() -> Path:
+    return Path(str(importlib.resources.files("hw_profiles") / TARGET / "profiles"))
+
+
 @cache
 def _read() -> _Tables:
-    folder = Path(str(importlib.resources.files("hw_profiles") / TARGET / "profiles"))
+    folder = _folder()
     return _Tables(
         rig=tables.read_rig(folder / tables.RIG),
         kernels=FrozenDict(tables.read_kernels(folder / tables.KERNELS)),

@@ -18,13 +18,13 @@ __all__ = ["wide_change_grid", "wide_kernel_grid"]
 _MOST_MACS: Final = 150_000_000
 _ACTIVATIONS: Final = (None, "relu", "relu", "relu6")
 _SHARES: Final = (
-    ("stem", 0.18),
-    ("pointwise", 0.32),
-    ("depthwise", 0.14),
-    ("average", 0.18),
-    ("maximum", 0.18),
-    ("linear", 0.40),
-    ("concat", 0.20),
+    ("stem", 0.1125),
+    ("pointwise", 0.2),
+    ("depthwise", 0.0875),
+    ("average", 0.1125),
+    ("maximum", 0.1125),
+    ("linear", 0.25),
+    ("concat", 0.125),
 )
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "KERNELS",
     "NO_WORK",
     "RIG",
+    "SCALES",
     "WHOLE",
     "SimulatedRig",
     "WholeKey",
@@ -41,6 +42,7 @@ KERNELS: Final = "kernels.csv"
 CHANGES: Final = "changes.csv"
 WHOLE: Final = "whole.csv"
 RIG: Final = "rig.toml"
+SCALES: Final = "scales.json"
 
 _KERNEL_FIELDS: Final = (
     "op",
