@@ -196,14 +196,24 @@ class _Run:
 
         backend = CudaBackend()
         rig = backend.rig(batch=self.options.batch)
-        return pipeline.profile(self.network, rig, backend, context=self.context)
+        hardware = pipeline.profile(self.network, rig, backend, context=self.context)
+        if not self._meters_energy:
+            return hardware
+        from hawqsearch.hardware.cuda.energy import open_cuda_energy
+
+        parts = open_cuda_energy(self.options.reader)
+        return metering.meter_parts(self.network, hardware, parts, context=self.context)
+
+    @property
+    def _meters_energy(self) -> bool:
+        return self.options.energy or self.budget.bounds("energy_mj")
 
     def _reader(self) -> Meter | None:
         """What meters energy, where it is asked for."""
         from hawqsearch.hardware.energy.available import survey_for
         from hawqsearch.hardware.energy.meter import open_meter
 
-        if not (self.options.energy or self.budget.bounds("energy_mj")):
+        if not self._meters_energy:
             return None
         return self.options.reader or open_meter(survey_for(self.network.target))
 

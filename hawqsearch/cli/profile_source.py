@@ -13,7 +13,6 @@ from hawqsearch.cache import default_folder
 from hawqsearch.errors import DeviceError, InputError, UnknownNameError
 from hawqsearch.hardware.energy.available import missing_energy, survey_for
 from hawqsearch.hardware.energy.meter import open_meter
-from hawqsearch.hardware.energy.survey import gpu_survey
 from hawqsearch.hardware.targets import check_machine
 
 if TYPE_CHECKING:
@@ -244,11 +243,9 @@ def _other_gpu(asked: Asked, host: str) -> Source:
 
 def _gpu_energy() -> EnergyBackend:
     """The counter of the GPU that is measured."""
-    from hawqsearch.hardware.cuda.device import TorchCuda
-    from hawqsearch.hardware.cuda.energy import CudaEnergy
+    from hawqsearch.hardware.cuda.energy import open_cuda_energy
 
-    device = TorchCuda()
-    return CudaEnergy(open_meter(gpu_survey(device.uuid)), device)
+    return open_cuda_energy()
 
 
 def _shipped(target: Target, asked: Asked) -> Source:

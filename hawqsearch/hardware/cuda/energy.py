@@ -13,10 +13,11 @@ from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.cuda.device import Device, TorchCuda
 from hawqsearch.hardware.cuda.workloads import change_work, float_math, kernel_work
-from hawqsearch.hardware.energy.meter import Meter
+from hawqsearch.hardware.energy.meter import Meter, open_meter
 from hawqsearch.hardware.energy.parts import energy_of_part
+from hawqsearch.hardware.energy.survey import gpu_survey
 
-__all__ = ["CudaEnergy"]
+__all__ = ["CudaEnergy", "open_cuda_energy"]
 
 Key = KernelKey | ChangeKey
 
@@ -61,6 +62,16 @@ class CudaEnergy:
                 on_row(key, energy_of_part(reading, time_ms))
         except RuntimeError as error:  # what torch raises for CUDA's errors
             raise DeviceError(f"CUDA failed on {device.name}: {str(error).splitlines()[0]}") from error
+
+
+def open_cuda_energy(reader: Meter | None = None) -> CudaEnergy:
+    """What meters the GPU that PyTorch uses; raises `InputError` with the reason where it has no counter.
+
+    Args:
+        reader: None for the GPU's own counter.
+    """
+    device = TorchCuda()
+    return CudaEnergy(reader or open_meter(gpu_survey(device.uuid)), device)
 
 
 def _captured(key: Key, device: Device) -> Callable[[], object]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from hawqsearch.cli.app import main
 from hawqsearch.core.hardware import Change, ChangeKey, Energy, KernelKey, Rig, Signature
 from hawqsearch.errors import DeviceError
+from hawqsearch.hardware import targets
+from hawqsearch.hardware.cuda import backend as cuda_backend
+from hawqsearch.hardware.cuda import energy as cuda_energy
 from hawqsearch.hardware.cuda.energy import CudaEnergy
+from hawqsearch.hardware.energy import available
 from hawqsearch.hardware.energy.meter import Meter
 from hawqsearch.hardware.energy.nvml import open_nvml
+from hawqsearch.hardware.energy.survey import Survey
 from hawqsearch.hardware.targets import find_target
+from hawqsearch.testing import tiny
 from tests.hardware.cuda.fake import FakeDevice
 
 LINEAR = KernelKey(
@@ -37,6 +46,7 @@ class Bench(FakeDevice):
     resolution_uj: float = 1e3
     update_s: float = 0.1
     wrap_uj: float | None = None
+    uuid: str = "GPU-1234"
 
     def elapsed_ms(self, work: Callable[[], object]) -> float:
         before = len(self.order)
@@ -126,3 +136,33 @@ def test_the_counter_is_that_of_the_gpu_that_pytorch_uses() -> None:
     counter = open_nvml("GPU-1234", library)
     assert asked == ["GPU-1234"]
     assert (counter.name, counter.read_uj()) == ("NVML NVIDIA T4", 7e3)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
+    """A machine with that GPU and the tiny space; the GPU."""
+    monkeypatch.chdir(tmp_path)
+    tiny.write_space(tmp_path, precisions=("fp32", "w8a8"))
+    bench = Bench()
+    monkeypatch.setattr(targets, "missing_gpu", lambda: None)
+    monkeypatch.setattr(cuda_backend, "TorchCuda", Bench)
+    monkeypatch.setattr(cuda_energy, "TorchCuda", lambda: bench)
+    monkeypatch.setattr(cuda_energy, "gpu_survey", lambda uuid: Survey((bench,)))
+    monkeypatch.setattr(cuda_energy, "open_meter", lambda found: bench.reader())
+    monkeypatch.setattr(available, "gpu_survey", lambda: Survey((bench,)))
+    return bench
+
+
+def test_a_search_on_a_gpu_with_a_budget_in_joules(gpu: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every part takes a millisecond at 200 W; whole networks are neither timed nor metered there."""
+    shared = ("--target", "cuda-int8", "--space", "tiny.toml", "--cache-dir", "cache")
+    assert main(["search", *shared, "--budget", "100J", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["limits"]["energy_mj"] == 100e3
+    assert found["predicted"]["energy_mj"] == pytest.approx(NET_W * found["predicted"]["latency_ms"])
+    assert found["measured"]["energy_mj"] is None
+    assert main(["profile", *shared, "--energy", "--out", "gpu.csv", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["kernels"]
+    assert {row["energy_counter"] for row in rows} == {"Fake GPU"}
+    assert main(["search", *shared, "--budget", "1mJ", "--profile", "gpu.csv"]) == 3
+    assert "the least that can be had is energy_mj" in capsys.readouterr().err
