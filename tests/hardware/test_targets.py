@@ -90,7 +90,6 @@ def test_a_whole_file_says_what_it_says(tmp_path: Path) -> None:
         ("requantizes = true", "storage_bits = true", "storage_bits is True"),
         ('"onnxruntime"', '"onnxruntim"', "runtime 'onnxruntim'; did you mean onnxruntime"),
         ('runtime = "onnxruntime"', "", "latency_ms is metered where there is a runtime"),
-        ('"size_bytes"]', '"energy_mj"]', "energy is metered by a machine, not by a target"),
         ('"latency_ms", ', "", "latency_ms is metered where there is a runtime"),
         ('"size_bytes"', '"energy_mj"', "leave energy_mj out"),
         ('name = "mine"', 'name = "my target"', "name 'my target' must be of letters"),
