@@ -23,6 +23,7 @@ import torch
 
 from hawqsearch.cache import default_folder
 from hawqsearch.core.design import all_float, all_int8, random_mixed
+from hawqsearch.core.files import write_atomic
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Signature
 from hawqsearch.core.model import ModelSpec
@@ -33,10 +34,13 @@ from hawqsearch.core.target import Target
 from hawqsearch.export.onnx_qdq import write_qdq
 from hawqsearch.graph.onnx_float import float_onnx
 from hawqsearch.graph.trace import TracedModel, trace
-from hawqsearch.hardware.arm.cores import TARGET
+from hawqsearch.hardware.arm import tables
+from hawqsearch.hardware.arm.cores import DEFAULT_CORE, TARGET, find_core
 from hawqsearch.hardware.arm.ship import Shipment, WholeNetwork, ship
 from hawqsearch.hardware.arm.toolchain import build
 from hawqsearch.hardware.grid import change_grid, kernel_grid
+from hawqsearch.hardware.predictor import learn
+from hawqsearch.hardware.shipped import shipped_profile
 from hawqsearch.hardware.targets import find_target
 from hawqsearch.hardware.wide_grid import wide_change_grid, wide_kernel_grid
 from hawqsearch.quant.ranges import ActivationRange
@@ -104,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ship(shipment, *rows_of(traced.spec, target), _wholes(name, traced, target))
     if not options.no_grid:
         _ship_grid(shipment)
+    _learn(options.folder)
 
 
 def grid() -> tuple[list[KernelKey], list[ChangeKey]]:
@@ -120,6 +125,13 @@ def _ship_grid(shipment: Shipment) -> None:
     for k in range(portions):
         _LOG.info("grid, portion %d of %d", k + 1, portions)
         ship(shipment, kernels[k::portions], changes[k::portions], [])
+
+
+def _learn(folder: Path) -> None:
+    """What the predictor knows of the rows; one core's will do, as cycles of all vary with shapes alike."""
+    _LOG.info("learning the predictor's scales")
+    profile = shipped_profile(find_core(DEFAULT_CORE), folder=folder)
+    write_atomic(folder / tables.SCALES, learn(profile).dump())
 
 
 def _traced(name: str) -> TracedModel:

@@ -23,7 +23,15 @@ from hawqsearch.hardware.structure import structure_of
 if TYPE_CHECKING:
     from hawqsearch.hardware.predictor import Scales
 
-__all__ = ["NotInTableError", "run_ms", "select", "shipped_profile", "shipped_scales", "shipped_whole", "whole_ms"]
+__all__ = [
+    "NotInTableError",
+    "run_ms",
+    "select",
+    "shipped_profile",
+    "shipped_scales",
+    "shipped_whole",
+    "whole_ms",
+]
 
 Config = FrozenDict[str, str]
 
@@ -57,13 +65,14 @@ class _Tables:
     whole: FrozenDict[tables.WholeKey, tables.Work]
 
 
-def shipped_profile(core: Core, *, network: WorkingSet = FITS) -> HardwareProfile:
+def shipped_profile(core: Core, *, network: WorkingSet = FITS, folder: Path | None = None) -> HardwareProfile:
     """Every row of the tables at the core and its clock, batch 1.
 
     Args:
         network: what the kernels are part of: one that does not fit into L2 waits for DRAM.
+        folder: of other tables than those that ship.
     """
-    shipped = _read()
+    shipped = _read(folder or _folder())
 
     def row(key: KernelKey | ChangeKey, work: tables.Work) -> Measurement:
         cycles = work.amounts[core.column]
@@ -97,7 +106,7 @@ def select(
 
 def run_ms(core: Core) -> float:
     """What every run of a model costs, however small it is."""
-    return _read().rig.run.amounts[core.column] / core.clock_ghz / 1e6
+    return _read(_folder()).rig.run.amounts[core.column] / core.clock_ghz / 1e6
 
 
 def shipped_whole(core: Core, spec: ModelSpec, target: Target) -> dict[Config, float]:
@@ -108,14 +117,14 @@ def shipped_whole(core: Core, spec: ModelSpec, target: Target) -> dict[Config, f
     structure = structure_of(spec)
     return {
         key.config: whole_ms(core, spec, target, key.config, work.amounts[core.column])
-        for key, work in _read().whole.items()
+        for key, work in _read(_folder()).whole.items()
         if key.structure == structure
     }
 
 
 def whole_ms(core: Core, spec: ModelSpec, target: Target, config: Config, cycles: float) -> float:
     """Latency of a configuration whose whole run computes for `cycles`: with what its nodes wait for DRAM."""
-    return cycles / core.clock_ghz / 1e6 + _waiting_ms(core, spec, target, config, _read().kernels)
+    return cycles / core.clock_ghz / 1e6 + _waiting_ms(core, spec, target, config, _read(_folder()).kernels)
 
 
 def _waiting_ms(
@@ -151,8 +160,7 @@ def _folder() -> Path:
 
 
 @cache
-def _read() -> _Tables:
-    folder = _folder()
+def _read(folder: Path) -> _Tables:
     return _Tables(
         rig=tables.read_rig(folder / tables.RIG),
         kernels=FrozenDict(tables.read_kernels(folder / tables.KERNELS)),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from hawqsearch.core.design import all_float, all_int8
+from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import Change, ChangeKey, HardwareProfile, KernelKey, Measurement, Signature
 from hawqsearch.core.latency import Term, terms_of
 from hawqsearch.core.model import ModelSpec
 from hawqsearch.graph.trace import trace
+from hawqsearch.hardware.arm import tables
 from hawqsearch.hardware.arm.cores import Core, cores, find_core
 from hawqsearch.hardware.arm.memory import working_set
 from hawqsearch.hardware.shipped import NotInTableError, run_ms, select, shipped_profile, shipped_whole
@@ -130,3 +135,13 @@ def test_rows_that_are_not_there_are_all_named() -> None:
     with pytest.raises(NotInTableError, match=r"conv 1x17x23x23.*and 1 more") as caught:
         select(shipped_profile(A76), [strange], [change])
     assert caught.value.keys == (strange, change)
+
+
+def test_other_tables_are_read_where_they_are(tmp_path: Path) -> None:
+    shipped = Path(str(importlib.resources.files("hw_profiles") / "arm-neon" / "profiles"))
+    key, work = next(iter(tables.read_kernels(shipped / tables.KERNELS).items()))
+    tables.merge(tmp_path, {key: tables.Work(FrozenDict({c: 2 * v for c, v in work.amounts.items()}))})
+    shutil.copy(shipped / tables.RIG, tmp_path)
+    other = shipped_profile(A76, folder=tmp_path)
+    assert set(other.kernels) == {key}
+    assert other.kernels[key].median_ms == pytest.approx(2 * shipped_profile(A76).kernels[key].median_ms)
