@@ -56,12 +56,12 @@ def _packages() -> Finding:
 
 def _openvino() -> Finding:
     try:
-        found = f"openvino {version('openvino')}; x86-vnni can be run by it: --runtime openvino"
+        found = f"openvino {version('openvino')}; x86 targets can be run by it: --runtime openvino"
     except PackageNotFoundError:
         return Finding(
             what="openvino",
             state="note",
-            found="not installed; it is a second runtime of x86-vnni",
+            found="not installed; it is a second runtime of the x86 targets",
             remedy="pip install 'hawqsearch[openvino]'",
         )
     return Finding(what="openvino", state="good", found=found)

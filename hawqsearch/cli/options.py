@@ -56,7 +56,7 @@ def _seconds(text: str | float) -> float:
 Target = Annotated[str, typer.Option("--target", help="Device; `hawqsearch targets` lists them.")]
 Runtime = Annotated[
     str | None,
-    typer.Option("--runtime", help="Instead of the target's default: openvino (x86-vnni)."),
+    typer.Option("--runtime", help="Instead of the target's default: openvino (on x86)."),
 ]
 Space = Annotated[str, typer.Option("--space", help="Name or TOML file; `hawqsearch spaces` lists them.")]
 Strategy = Annotated[str, typer.Option("--strategy", help="How to search: ilp, greedy, uniform …")]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 import pytest
 
 from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Rig, Signature
 from hawqsearch.core.target import Scheme
 from hawqsearch.hardware import local
-from hawqsearch.hardware.micro import arbitrary_feed, change_model, kernel_model
+from hawqsearch.hardware.micro import arbitrary_feed, change_model, kernel_model, micro_model
+from hawqsearch.hardware.rows import between_kernels, kernel_time
 from hawqsearch.hardware.targets import find_target
+from hawqsearch.runtime.find import find_runtime
+from hawqsearch.runtime.interface import Arithmetic, KernelRun, Runtime
 from hawqsearch.runtime.onnxruntime_cpu import OnnxRuntime
 
 AROUND = {"QuantizeLinear", "DequantizeLinear", "Reshape"}
@@ -116,3 +120,50 @@ def test_measuring_counts_the_runs_of_its_rounds_and_says_under_what_conditions(
     assert len(conditions.cores) == 1
     assert os.sched_getaffinity(0) == before
     assert profile.origin.startswith("measured: this")
+
+
+# ---------------------------------------------------------------- a runtime that computes quantizers in kernels
+
+
+@pytest.fixture(scope="module")
+def fusing() -> Runtime:
+    if find_spec("openvino") is None:
+        pytest.skip("openvino is not installed; the test extra brings it")
+    return find_runtime("openvino")
+
+
+def nodes(runtime: Runtime, key: KernelKey | ChangeKey) -> list[KernelRun]:
+    model = micro_model(key, Scheme(), fuses=runtime.fuses)
+    with runtime.open(model.SerializeToString(), profiled=True) as session:
+        for _ in range(4):
+            session.run(arbitrary_feed(model))
+        return session.kernels()
+
+
+@pytest.mark.parametrize("precision", ["w8a8", "fp32"])
+@pytest.mark.parametrize("signature", [k[0] for k in KERNELS], ids=str)
+def test_a_kernel_that_fuses_is_told_from_what_brings_its_tensors(
+    fusing: Runtime, signature: Signature, precision: str
+) -> None:
+    ran = nodes(fusing, KernelKey(signature, precision))
+    arithmetic = {kind for run in ran if (kind := fusing.arithmetic(run.op)) is not None}
+    if signature.is_weighted:
+        assert arithmetic == {Arithmetic.FLOAT if precision == "fp32" else Arithmetic.INT8}
+    else:
+        assert not arithmetic
+        assert any(run.name.startswith("kernel") for run in ran)
+    assert kernel_time(ran, [2, 2]).median_ms >= 0
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 6, 6), (2, 3, 6, 6), (1, 12), (4, 1), (1, 7, 12)])
+@pytest.mark.parametrize("change", Change)
+def test_a_change_stands_alone_where_another_reader_needs_the_tensor_too(
+    fusing: Runtime, shape: tuple[int, ...], change: Change
+) -> None:
+    ran = nodes(fusing, ChangeKey(shape, change))
+    kinds = [fusing.arithmetic(run.op) for run in ran]
+    one, other = Arithmetic.FLOAT, Arithmetic.INT8
+    if change is Change.TO_FLOAT:
+        one, other = other, one
+    assert sorted(kind for kind in kinds if kind is not None) == sorted([one, other, one])
+    assert between_kernels(ran, [2, 2]).median_ms > 0
