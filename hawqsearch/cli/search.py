@@ -17,6 +17,7 @@ from hawqsearch.core.request import check_request
 from hawqsearch.errors import InfeasibleError, InputError, InterruptedRunError
 from hawqsearch.hardware.board_profile import check_stands_for
 from hawqsearch.hardware.energy.available import missing_energy
+from hawqsearch.hardware.published import is_published
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.plugins import build, load
 from hawqsearch.run_folder import RunFolder, default_run_folder
@@ -54,6 +55,10 @@ def run(
 ) -> None:
     """Parse, search, print."""
     parsed, machine, file = Budget.parse(budget), find_target(target, runtime), find_space(space)
+    if profile is not None and is_published(profile):
+        raise InputError(
+            f"{profile} is a table that others published of a network of theirs; hawqsearch solve {profile} takes it"
+        )
     board = None if profile is None else read_profile(profile)
     missing = missing_energy(machine, board) if energy or parsed.bounds("energy_mj") else None
     check_metered(parsed, machine, missing_energy=missing)

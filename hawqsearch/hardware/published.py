@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import importlib.resources
+import itertools
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,14 @@ from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.problem import Choice, SearchProblem
 from hawqsearch.errors import FileFormatError, InputError, UnknownNameError
 
-__all__ = ["PublishedTable", "find_published", "published_names", "published_problem", "read_published"]
+__all__ = [
+    "PublishedTable",
+    "find_published",
+    "is_published",
+    "published_names",
+    "published_problem",
+    "read_published",
+]
 
 _COLUMNS: Final = (
     "layer",
@@ -60,7 +68,7 @@ def published_names(target: str) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
     files = (Path(str(path)) for path in folder.iterdir())
-    return tuple(sorted(p.stem for p in files if p.suffix == ".csv" and _is_published(p)))
+    return tuple(sorted(p.stem for p in files if p.suffix == ".csv" and is_published(p)))
 
 
 def find_published(target: str, name: str) -> PublishedTable:
@@ -79,8 +87,10 @@ def read_published(path: str | os.PathLike[str]) -> PublishedTable:
     """The table in a CSV file; raises `FileFormatError` that says where and why it is none."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"cannot read {path}: {error}") from None
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise FileFormatError(f"{path} is not a text file") from None
     head = [line for line in lines if line.startswith("#")]
     origins = [line.removeprefix("# origin: ") for line in head if line.startswith(_ORIGIN)]
     if len(origins) != 1:
@@ -102,8 +112,13 @@ def published_problem(table: PublishedTable, limits: Mapping[str, float] = Froze
     return SearchProblem(choices=table.choices, ties=table.ties, limits=FrozenDict(limits))
 
 
-def _is_published(path: Path) -> bool:
-    return any(line.startswith(_ORIGIN) for line in path.read_text(encoding="utf-8").splitlines()[:20])
+def is_published(path: Path) -> bool:
+    """Whether the file at `path` begins as such a table does."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return any(line.startswith(_ORIGIN) for line in itertools.islice(file, 20))
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,13 @@ def test_a_profile_that_is_not_of_this(
     ended, out, err = run(*SEARCH, "--profile", str(profile), *arguments)
     assert (ended, out) == (code, "")
     assert says in err
+
+
+def test_a_published_table_is_no_profile(run: Run) -> None:
+    table = Path(str(importlib.resources.files("hw_profiles"))) / "cuda-int8/profiles/t4_hawqv3_resnet18.csv"
+    code, out, err = run(*SEARCH, "--profile", str(table))
+    assert (code, out) == (2, "")
+    assert f"hawqsearch solve {table}" in err
 
 
 def test_whole_networks_are_not_compared_on_it(run: Run, profile: Path) -> None:

@@ -11,7 +11,13 @@ import pytest
 from hawqsearch.core.problem_file import read_problem, write_problem
 from hawqsearch.core.result import Status
 from hawqsearch.errors import FileFormatError, UnknownNameError
-from hawqsearch.hardware.published import find_published, published_names, published_problem, read_published
+from hawqsearch.hardware.published import (
+    find_published,
+    is_published,
+    published_names,
+    published_problem,
+    read_published,
+)
 from hawqsearch.strategies.ilp import IlpSearch
 
 REFERENCE = Path(os.environ.get("HAWQSEARCH_REFERENCE", Path(__file__).parents[4] / "shared" / "reference"))
@@ -83,6 +89,12 @@ def test_tables_that_are_none(tmp_path: Path, content: str, why: str) -> None:
         read_published(path)
 
 
-def test_no_table() -> None:
-    with pytest.raises(FileFormatError, match="cannot read"):
+def test_no_table(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"cannot read nowhere\.csv: No such file or directory$"):
         read_published("nowhere.csv")
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(FileFormatError, match="not a text file"):
+        read_published(path)
+    assert not is_published(path)
+    assert not is_published(tmp_path)
