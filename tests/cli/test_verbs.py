@@ -125,6 +125,11 @@ def test_targets(prints: Print) -> None:
     assert kernels["add"]["w8a8"]["buys"] == ["time"]
     assert found["generic"]["kernels"]["conv"]["w8a8"]["buys"] == ["size"]
     assert found["generic"]["this_machine"] is None
+    assert found["arm-neon"]["this_machine"] is None
+    assert found["cuda-int8"]["published"] == ["cuda-int8/t4_hawqv3_resnet18"]
+    assert all(
+        kernel["source"] for kernels in found["cuda-int8"]["kernels"].values() for kernel in kernels.values()
+    )
 
 
 def test_one_target_in_words(prints: Print) -> None:
