@@ -44,8 +44,8 @@ class LocalBackend:
 
     share: float = 0.02
     rounds: int = 40
-    row_ms: float = 20.0
-    slice_ms: float = 0.5
+    row_ms: float = 12.0
+    slice_ms: float = 0.3
     root: Path = field(default=Path("/"), repr=False)
 
     @property
