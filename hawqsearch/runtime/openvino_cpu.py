@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-import openvino as ov
 
 from hawqsearch.errors import DeviceError
 from hawqsearch.runtime.interface import Arithmetic, Feed, KernelRun
+from hawqsearch.runtime.without_telemetry import openvino as ov
 
 __all__ = ["OpenVino"]
 
