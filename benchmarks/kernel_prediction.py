@@ -25,7 +25,7 @@ from hawqsearch.core.profile_file import check_rig, read_profile
 from hawqsearch.graph.trace import trace
 from hawqsearch.hardware.kernel_features import kind_of
 from hawqsearch.hardware.local import LocalBackend
-from hawqsearch.hardware.predictor import LatencyPredictor, Scales, fit_predictor
+from hawqsearch.hardware.predictor import LatencyPredictor, fit_predictor
 from hawqsearch.hardware.targets import find_target
 from hawqsearch.pipeline import local_rig
 
@@ -42,8 +42,7 @@ def main() -> None:
     table, target = read_profile(arguments.table), find_target(arguments.target)
     rig = local_rig(target, threads=1, batch=1)
     check_rig(table, rig)
-    scales = arguments.table.with_suffix(".scales.json")
-    predictor = fit_predictor(table, Scales.parse(scales.read_text(), name=str(scales)))
+    predictor = fit_predictor(table)
     rows = pd.DataFrame([*_of_networks(table, predictor, target.name), *_left_out(table, predictor)])
     rows["error"] = rows["predicted_ms"] / rows["measured_ms"] - 1
     folder = study_folder("kernel-prediction")

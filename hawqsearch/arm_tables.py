@@ -23,7 +23,6 @@ import torch
 
 from hawqsearch.cache import default_folder
 from hawqsearch.core.design import all_float, all_int8, random_mixed
-from hawqsearch.core.files import write_atomic
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import Change, ChangeKey, KernelKey, Signature
 from hawqsearch.core.model import ModelSpec
@@ -39,7 +38,7 @@ from hawqsearch.hardware.arm.cores import DEFAULT_CORE, TARGET, find_core
 from hawqsearch.hardware.arm.ship import Shipment, WholeNetwork, ship
 from hawqsearch.hardware.arm.toolchain import build
 from hawqsearch.hardware.grid import change_grid, kernel_grid
-from hawqsearch.hardware.predictor import learn
+from hawqsearch.hardware.predictor import learned
 from hawqsearch.hardware.shipped import shipped_profile
 from hawqsearch.hardware.targets import find_target
 from hawqsearch.hardware.wide_grid import wide_change_grid, wide_kernel_grid
@@ -131,7 +130,7 @@ def _learn(folder: Path) -> None:
     """What the predictor knows of the rows; one core's will do, as cycles of all vary with shapes alike."""
     _LOG.info("learning the predictor's scales")
     profile = shipped_profile(find_core(DEFAULT_CORE), folder=folder)
-    write_atomic(folder / tables.SCALES, learn(profile).dump())
+    tables.write_scales(folder / tables.SCALES, learned(profile).scales)
 
 
 def _traced(name: str) -> TracedModel:

@@ -2,8 +2,8 @@
 
     python -m hawqsearch.grid_tables --target x86-vnni --out hw_profiles/x86-vnni/profiles/amd-epyc.csv
 
-Portion by portion, so that one that was stopped goes on; then the predictor's scales are learned, beside the file in
-`.scales.json`. Nothing else should run meanwhile.
+Portion by portion, so that one that was stopped goes on; then the predictor's scales are learned from all of them.
+Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from hawqsearch.cli.output import Bars
-from hawqsearch.core.files import write_atomic
 from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Rig
 from hawqsearch.core.profile_file import check_rig, merge, read_profile, write_profile
 from hawqsearch.core.target import Target
 from hawqsearch.hardware.grid import change_grid, kernel_grid
+from hawqsearch.hardware.kernel_features import kind_of
 from hawqsearch.hardware.local import LocalBackend
-from hawqsearch.hardware.predictor import learn
+from hawqsearch.hardware.predictor import learned
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.hardware.wide_grid import wide_change_grid, wide_kernel_grid
 
@@ -47,10 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     target = find_target(options.target)
     check_machine(target)
     profile = _measured(options.out, target, grid(options.signatures, options.changes))
-    with Bars().stage("learning the predictor's scales", 1) as advance:
-        scales = learn(profile)
-        advance(1)
-    write_atomic(options.out.with_suffix(".scales.json"), scales.dump())
+    n_kinds = len({*map(kind_of, profile.kernels), *map(kind_of, profile.changes)})
+    with Bars().stage("learning the predictor's scales", n_kinds) as advance:
+        write_profile(options.out, learned(profile, on_kind=lambda kind: advance(1)))
 
 
 def grid(signatures: int, changes: int) -> list[Key]:

@@ -63,7 +63,6 @@ from hawqsearch.hardware.shipped import (
     run_ms,
     select,
     shipped_profile,
-    shipped_scales,
     shipped_whole,
 )
 from hawqsearch.quant import calibrated_file
@@ -564,7 +563,7 @@ def _shipped_rows(network: Network, wanted: list[KernelKey | ChangeKey]) -> Hard
     from hawqsearch.hardware.predictor import fit_predictor  # scikit-learn, where a shape is not in the table
 
     try:
-        return fit_predictor(table, shipped_scales(), wanted=lacking).fill(table, lacking)
+        return fit_predictor(table, wanted=lacking).fill(table, lacking)
     except InputError as error:
         raise NotInTableError(lacking) from error
 

@@ -28,6 +28,7 @@ MEETINGS = frozenset(
         "device",
         "comparison",
         "arm_tables",
+        "grid_tables",
         "cli",
         "nightly",
     }

@@ -150,6 +150,7 @@ class HardwareProfile:
     Args:
         conditions: of each measurement that rows come from, where that is known.
         whole: of networks that were timed whole, what the rows said of them.
+        scales: kind of kernel -> what a predictor learned once of how time varies with a shape, from these rows.
     """
 
     target: str
@@ -159,6 +160,7 @@ class HardwareProfile:
     changes: FrozenDict[ChangeKey, Measurement]
     conditions: tuple[Conditions, ...] = ()
     whole: tuple[WholeFit, ...] = ()
+    scales: FrozenDict[str, tuple[float, ...]] = FrozenDict({})  # noqa: RUF009  (frozen)
 
     @property
     def origin(self) -> str:

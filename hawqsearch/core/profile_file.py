@@ -35,7 +35,7 @@ from hawqsearch.core.hardware import (
 )
 from hawqsearch.core.model import JOIN_OPS, WEIGHTED_OPS
 from hawqsearch.core.precision import Precision
-from hawqsearch.core.profile_notes import notes, read_notes, split_notes
+from hawqsearch.core.profile_notes import Notes, read_notes, split_notes
 from hawqsearch.errors import FileFormatError, InputError, UnknownNameError
 
 __all__ = ["check_rig", "expired", "merge", "read_profile", "write_profile"]
@@ -77,6 +77,7 @@ def merge(first: HardwareProfile, second: HardwareProfile) -> HardwareProfile:
         changes=_newer(first.changes, second.changes),
         conditions=tuple(dict.fromkeys((*first.conditions, *second.conditions))),
         whole=tuple({fit.network: fit for fit in (*first.whole, *second.whole)}.values()),
+        scales=FrozenDict({**first.scales, **second.scales}),
     )
 
 
@@ -123,7 +124,7 @@ def write_profile(path: str | os.PathLike[str], profile: HardwareProfile) -> Non
     if n == 0:
         raise InputError(f"the profile of {profile.rig} has no rows; nothing is written to {path}")
     text = io.StringIO(newline="")
-    text.write(notes(profile.conditions, profile.whole))
+    text.write(Notes(profile.conditions, profile.whole, profile.scales).dump())
     measured = (*profile.kernels.values(), *profile.changes.values())
     widths = (_HALF_WIDTH,) if any(row.half_width is not None for row in measured) else ()
     columns = (*_COLUMNS, *widths, *(ENERGY_COLUMNS if profile.counters else ()))
@@ -191,7 +192,7 @@ def read_profile(path: str | os.PathLike[str]) -> HardwareProfile:
     text = _text(Path(path))
     with _within(path):
         lines, table = split_notes(text)
-        conditions, whole = read_notes(lines)
+        notes = read_notes(lines)
         rows = _rows(table, above=len(lines))
         kernels: dict[KernelKey, Measurement] = {}
         changes: dict[ChangeKey, Measurement] = {}
@@ -209,8 +210,9 @@ def read_profile(path: str | os.PathLike[str]) -> HardwareProfile:
             date=max(m.date for m in (*kernels.values(), *changes.values())),
             kernels=FrozenDict(kernels),
             changes=FrozenDict(changes),
-            conditions=conditions,
-            whole=whole,
+            conditions=notes.conditions,
+            whole=notes.whole,
+            scales=notes.scales,
         )
 
 

@@ -1,4 +1,5 @@
-"""What a profile file says above its table, one line each: `# {"conditions": {...}}` and `# {"whole": {...}}`.
+"""What a profile file says above its table, one line each: `# {"conditions": {...}}`, `# {"whole": {...}}` and
+`# {"scales": {...}}`.
 
 A profile without any is as good a file; readers of CSV skip such lines (`pandas.read_csv(..., comment="#")`).
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -17,18 +18,32 @@ from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.whole import WholeFit, WholeRun
 from hawqsearch.errors import FileFormatError, UnknownNameError
 
-__all__ = ["conditions_of", "document_of", "notes", "read_notes", "split_notes", "whole_of"]
+__all__ = ["Notes", "conditions_of", "document_of", "read_notes", "split_notes", "whole_of"]
 
 _MARK: Final = "# "
+_KINDS: Final = ("conditions", "whole", "scales")
 _SIGNED: Final = frozenset({"drift"})
 _PLAIN: Final = MappingProxyType({"str": str, "bool": bool})
 ValueT = TypeVar("ValueT")
 
 
-def notes(conditions: tuple[Conditions, ...], whole: tuple[WholeFit, ...]) -> str:
-    """The lines, each with its end."""
-    found = [{"conditions": asdict(c)} for c in conditions] + [{"whole": document_of(w)} for w in whole]
-    return "".join(f"{_MARK}{json.dumps(line, allow_nan=False)}\n" for line in found)
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What the lines say; see `HardwareProfile`."""
+
+    conditions: tuple[Conditions, ...] = ()
+    whole: tuple[WholeFit, ...] = ()
+    scales: FrozenDict[str, tuple[float, ...]] = FrozenDict({})  # noqa: RUF009  (frozen)
+
+    def dump(self) -> str:
+        """The lines, each with its end."""
+        found: list[dict[str, Any]] = [{"conditions": asdict(c)} for c in self.conditions]
+        found += [{"whole": document_of(w)} for w in self.whole]
+        if self.scales:
+            found.append(
+                {"scales": {kind: [round(v, 4) for v in values] for kind, values in self.scales.items()}}
+            )
+        return "".join(f"{_MARK}{json.dumps(line, allow_nan=False)}\n" for line in found)
 
 
 def split_notes(text: str) -> tuple[list[str], str]:
@@ -42,19 +57,22 @@ def split_notes(text: str) -> tuple[list[str], str]:
     return lines, text
 
 
-def read_notes(lines: list[str]) -> tuple[tuple[Conditions, ...], tuple[WholeFit, ...]]:
-    """Conditions and residuals in `lines`; raises `FileFormatError` where one makes no sense."""
+def read_notes(lines: list[str]) -> Notes:
+    """What `lines` say; raises `FileFormatError` where one makes no sense."""
     conditions, whole = [], []
+    scales: dict[str, tuple[float, ...]] = {}
     for number, line in enumerate(lines, start=1):
         try:
             kind, document = _note(line)
             if kind == "conditions":
                 conditions.append(conditions_of(document))
+            elif kind == "scales":
+                scales.update(_scales(document))
             else:
                 whole.append(whole_of(document))
         except FileFormatError as error:
             raise FileFormatError(f"line {number}: {error}") from None
-    return tuple(conditions), tuple(whole)
+    return Notes(tuple(conditions), tuple(whole), FrozenDict(scales))
 
 
 def document_of(whole: WholeFit) -> dict[str, Any]:
@@ -91,6 +109,15 @@ def conditions_of(document: object) -> Conditions:
     return _built(Conditions, cells | ({"cores": tuple(cores)} if isinstance(cores, list) else {}))
 
 
+def _scales(document: object) -> dict[str, tuple[float, ...]]:
+    found = {}
+    for kind, values in _object(document, "scales").items():
+        if not isinstance(values, list):
+            raise FileFormatError(f"scales.{kind} must be a list of numbers, got {repr(values)[:40]}")
+        found[kind] = tuple(_signed(f"scales.{kind}", value) for value in values)
+    return found
+
+
 def _run(document: object) -> WholeRun:
     cells = _object(document, "run")
     config = _object(cells.get("config"), "config")
@@ -109,10 +136,10 @@ def _note(line: str) -> tuple[str, object]:
         raise FileFormatError("not whole JSON behind its #; was it cut short? write it again") from None
     cells = _object(found, "note")
     for name in cells:
-        if name not in ("conditions", "whole"):
-            raise FileFormatError(str(UnknownNameError("note", name, ("conditions", "whole"))))
+        if name not in _KINDS:
+            raise FileFormatError(str(UnknownNameError("note", name, _KINDS)))
     if len(cells) != 1:
-        raise FileFormatError("a note is about one thing, conditions or whole")
+        raise FileFormatError(f"a note is about one thing: {', '.join(_KINDS)}")
     return next(iter(cells.items()))
 
 
@@ -156,10 +183,15 @@ def _check(name: str, value: object, wanted: str) -> None:
 
 
 def _number(name: str, value: object) -> float:
+    number = _signed(name, value)
+    if number < 0 and name not in _SIGNED:
+        raise FileFormatError(f"{name} is {value}: it is not negative")
+    return number
+
+
+def _signed(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise FileFormatError(f"{name} is {repr(value)[:40]}: it must be a number")
-    if value < 0 and name not in _SIGNED:
-        raise FileFormatError(f"{name} is {value}: it is not negative")
     return float(value)
 
 

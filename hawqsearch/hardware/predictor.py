@@ -2,13 +2,12 @@
 
 One model per kind of kernel and precision, as nn-Meter has it (Zhang et al., MobiSys 2021), but a Gaussian process of
 the logarithm of time per operation instead of a random forest: it is smooth where time is, and its intervals widen far
-from what was measured. Its length scales take a while to learn, so they ship with the rows; with them at hand,
+from what was measured. Its length scales take a while to learn, so a profile may hold them; with them at hand,
 conditioning on thousands of rows takes a moment.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -19,43 +18,15 @@ import numpy as np
 
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement
-from hawqsearch.errors import FileFormatError, InputError
+from hawqsearch.errors import InputError
 from hawqsearch.hardware.gaussian_process import Process, condition, learn_scales
 from hawqsearch.hardware.kernel_features import features_of, kind_of, work_of
 
-__all__ = ["LatencyPredictor", "Scales", "fit_predictor", "learn"]
+__all__ = ["LatencyPredictor", "fit_predictor", "learned"]
 
 _FEWEST: Final = 12
-_VERSION: Final = 1
 
 Key = KernelKey | ChangeKey
-
-
-@dataclass(frozen=True, slots=True)
-class Scales:
-    """Kind of kernel -> what `learn_scales` found for it."""
-
-    kinds: FrozenDict[str, tuple[float, ...]] = FrozenDict({})  # noqa: RUF009  (frozen)
-
-    def dump(self) -> str:
-        """As JSON."""
-        kinds = {kind: [round(v, 3) for v in found] for kind, found in sorted(self.kinds.items())}
-        return json.dumps({"schema_version": _VERSION, "kinds": kinds}) + "\n"
-
-    @classmethod
-    def parse(cls, text: str, *, name: str) -> Scales:
-        """The inverse of `dump`; raises `FileFormatError` for the content of a file called `name`."""
-        try:
-            document = json.loads(text)
-            version = document["schema_version"]
-            kinds = {str(kind): tuple(map(float, found)) for kind, found in document["kinds"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FileFormatError(
-                f"{name} does not hold a predictor's scales ({error!r}); make it again"
-            ) from None
-        if version != _VERSION:
-            raise FileFormatError(f"{name} is of version {version}, this program reads {_VERSION}")
-        return cls(FrozenDict(kinds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +72,12 @@ class LatencyPredictor:
         )
 
 
-def fit_predictor(
-    profile: HardwareProfile, scales: Scales = Scales(), *, wanted: Iterable[Key] | None = None
-) -> LatencyPredictor:
+def fit_predictor(profile: HardwareProfile, *, wanted: Iterable[Key] | None = None) -> LatencyPredictor:
     """A predictor taught by every row of `profile`; kinds with fewer than 12 rows are left out.
 
+    Scales that the profile does not hold are learned here, which takes seconds for each kind.
+
     Args:
-        scales: of kinds that it does not hold they are learned here, which takes seconds each.
         wanted: what will be asked of it, so that other kinds are left out; None for all.
     """
     rows = _rows(profile)
@@ -115,19 +85,21 @@ def fit_predictor(
     processes = {}
     for kind, keys in _taught(rows, kinds).items():
         told = _features(keys), _values(keys, rows), _variances(keys, rows)
-        known = scales.kinds.get(kind)
+        known = profile.scales.get(kind)
         usable = known is not None and len(known) == told[0].shape[1] + 2
         processes[kind] = condition(*told, known if usable and known else learn_scales(*told))
     return LatencyPredictor(processes=FrozenDict(processes), date=profile.date)
 
 
-def learn(profile: HardwareProfile, *, on_kind: Callable[[str], object] = lambda kind: None) -> Scales:
-    """The scales of every kind that `profile` has enough rows of."""
+def learned(
+    profile: HardwareProfile, *, on_kind: Callable[[str], object] = lambda kind: None
+) -> HardwareProfile:
+    """`profile` with the scales of every kind that it has enough rows of."""
     rows, found = _rows(profile), {}
     for kind, keys in _taught(rows, None).items():
         found[kind] = learn_scales(_features(keys), _values(keys, rows), _variances(keys, rows))
         on_kind(kind)
-    return Scales(FrozenDict(found))
+    return replace(profile, scales=FrozenDict(found))
 
 
 def _rows(profile: HardwareProfile) -> dict[Key, Measurement]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement, Signature
@@ -20,15 +19,11 @@ from hawqsearch.hardware.arm.cores import TARGET, Core
 from hawqsearch.hardware.arm.memory import FITS, WorkingSet, latency_ms, working_set
 from hawqsearch.hardware.structure import structure_of
 
-if TYPE_CHECKING:
-    from hawqsearch.hardware.predictor import Scales
-
 __all__ = [
     "NotInTableError",
     "run_ms",
     "select",
     "shipped_profile",
-    "shipped_scales",
     "shipped_whole",
     "whole_ms",
 ]
@@ -63,6 +58,7 @@ class _Tables:
     kernels: FrozenDict[KernelKey, tables.Work]
     changes: FrozenDict[ChangeKey, tables.Work]
     whole: FrozenDict[tables.WholeKey, tables.Work]
+    scales: FrozenDict[str, tuple[float, ...]]
 
 
 def shipped_profile(core: Core, *, network: WorkingSet = FITS, folder: Path | None = None) -> HardwareProfile:
@@ -84,6 +80,7 @@ def shipped_profile(core: Core, *, network: WorkingSet = FITS, folder: Path | No
         date=shipped.rig.date,
         kernels=FrozenDict({k: row(k, w) for k, w in shipped.kernels.items()}),
         changes=FrozenDict({k: row(k, w) for k, w in shipped.changes.items()}),
+        scales=shipped.scales,
     )
 
 
@@ -95,10 +92,8 @@ def select(
     lacking = [k for k in wanted if k not in profile.kernels] + [c for c in edges if c not in profile.changes]
     if lacking:
         raise NotInTableError(lacking)
-    return HardwareProfile(
-        target=profile.target,
-        rig=profile.rig,
-        date=profile.date,
+    return replace(
+        profile,
         kernels=FrozenDict({k: profile.kernels[k] for k in wanted}),
         changes=FrozenDict({c: profile.changes[c] for c in edges}),
     )
@@ -147,14 +142,6 @@ def _waiting_ms(
     return waiting
 
 
-def shipped_scales() -> Scales:
-    """Of a predictor taught by the tables; empty where none ship."""
-    from hawqsearch.hardware.predictor import Scales  # scikit-learn, where a shape is not in the table
-
-    path = _folder() / tables.SCALES
-    return Scales.parse(path.read_text(), name=str(path)) if path.exists() else Scales()
-
-
 def _folder() -> Path:
     return Path(str(importlib.resources.files("hw_profiles") / TARGET / "profiles"))
 
@@ -166,4 +153,5 @@ def _read(folder: Path) -> _Tables:
         kernels=FrozenDict(tables.read_kernels(folder / tables.KERNELS)),
         changes=FrozenDict(tables.read_changes(folder / tables.CHANGES)),
         whole=FrozenDict(tables.read_whole(folder / tables.WHOLE)),
+        scales=FrozenDict(tables.read_scales(folder / tables.SCALES)),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +20,11 @@ from hawqsearch.core.hardware import (
     Rig,
     Signature,
 )
-from hawqsearch.errors import FileFormatError, InputError
+from hawqsearch.core.profile_file import read_profile, write_profile
+from hawqsearch.errors import InputError
 from hawqsearch.hardware.grid import change_grid, kernel_grid
 from hawqsearch.hardware.kernel_features import features_of, kind_of, work_of
-from hawqsearch.hardware.predictor import LatencyPredictor, Scales, fit_predictor, learn
+from hawqsearch.hardware.predictor import LatencyPredictor, fit_predictor, learned
 from hawqsearch.hardware.wide_grid import wide_change_grid, wide_kernel_grid
 
 RIG = Rig(device="a machine", runtime="a runtime 1.0", threads=1, batch=1)
@@ -115,33 +118,35 @@ def test_a_kind_that_few_rows_taught_is_refused() -> None:
         taught.predict(pointwise(1, seed=2))
 
 
-def test_scales_travel_and_give_the_same_times() -> None:
+def test_scales_travel_in_the_profile_and_give_the_same_times(tmp_path: Path) -> None:
     taught, asked = pointwise(60, seed=1), pointwise(10, seed=2)
-    profile = profile_of(taught, vector_law)
-    scales = Scales.parse(learn(profile).dump(), name="scales.json")
-    assert set(scales.kinds) == {"pointwise conv w8a8"}
-    shipped, learned = fit_predictor(profile, scales).predict(asked), fit_predictor(profile).predict(asked)
+    plain, file = profile_of(taught, vector_law), tmp_path / "profile.csv"
+    write_profile(file, learned(plain))
+    shipped = read_profile(file)
+    assert set(shipped.scales) == {"pointwise conv w8a8"}
+    there, here = fit_predictor(shipped).predict(asked), fit_predictor(plain).predict(asked)
     for key in asked:
-        assert shipped[key].median_ms == pytest.approx(learned[key].median_ms, rel=0.01)
+        assert there[key].median_ms == pytest.approx(here[key].median_ms, rel=0.01)
+
+
+def test_scales_that_are_at_hand_are_not_learned_again() -> None:
+    """Absurd ones are used as they are; those for another number of features are not."""
+    asked = pointwise(10, seed=2)
+    profile = profile_of(pointwise(60, seed=1), vector_law)
+    own = learned(profile).scales["pointwise conv w8a8"]
+    absurd = (own[0], *(-3.0 for _ in own[1:-1]), own[-1])
+    good, bad, cut = (
+        fit_predictor(replace(profile, scales=FrozenDict({"pointwise conv w8a8": scales}))).predict(asked)
+        for scales in (own, absurd, absurd[:-1])
+    )
+    assert any(abs(bad[k].median_ms / good[k].median_ms - 1) > 0.1 for k in asked)
+    assert all(abs(cut[k].median_ms / good[k].median_ms - 1) < 0.01 for k in asked)
 
 
 def test_only_kinds_that_are_wanted_are_learned() -> None:
     profile = profile_of([*kernel_grid(60, seed=0)], work_of)
     taught = fit_predictor(profile, wanted=pointwise(1, seed=2))
     assert set(taught.processes) == {"pointwise conv w8a8"}
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 1, "kinds": 3}']
-)
-def test_a_broken_file_of_scales_is_named(text: str) -> None:
-    with pytest.raises(FileFormatError, match=r"scales\.json"):
-        Scales.parse(text, name="scales.json")
-
-
-def test_scales_of_a_later_version_are_refused() -> None:
-    with pytest.raises(FileFormatError, match="version 2"):
-        Scales.parse('{"schema_version": 2, "kinds": {}}', name="scales.json")
 
 
 def test_every_shape_of_the_grids_has_features_and_those_of_a_kind_are_as_many() -> None:

@@ -34,8 +34,10 @@ __all__ = [
     "read_changes",
     "read_kernels",
     "read_rig",
+    "read_scales",
     "read_whole",
     "write_rig",
+    "write_scales",
 ]
 
 KERNELS: Final = "kernels.csv"
@@ -130,6 +132,22 @@ def read_rig(path: Path) -> SimulatedRig:
         return SimulatedRig(runtime=table["runtime"], date=table["date"], run=run)
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{path} does not say what the tables were made with: {error!r}") from None
+
+
+def read_scales(path: Path) -> dict[str, tuple[float, ...]]:
+    """What a predictor learned from the tables (see `HardwareProfile`); nothing where that is not there."""
+    try:
+        if not path.exists():
+            return {}
+        return {str(kind): tuple(map(float, found)) for kind, found in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path} does not hold a predictor's scales: {error!r}") from None
+
+
+def write_scales(path: Path, scales: Mapping[str, tuple[float, ...]]) -> None:
+    """The inverse of `read_scales`."""
+    rounded = {kind: [round(value, 4) for value in found] for kind, found in sorted(scales.items())}
+    write_atomic(path, json.dumps(rounded) + "\n")
 
 
 def _read(path: Path, fields: tuple[str, ...], key_of: Callable[[Mapping[str, str]], K]) -> dict[K, Work]:
