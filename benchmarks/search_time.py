@@ -1,13 +1,14 @@
 """Wall time, CPU time and memory of `search` on the default space: nothing cached, then everything cached.
 
-    python benchmarks/search_time.py [--target x86-vnni --budget 70%] [--runs 2]
+    python benchmarks/search_time.py [--search arm-neon=5ms --search x86-vnni=70%] [--runs 2]
 
-Writes `results/<date>-search-time-<cpu>/`; the first run's own output is kept beside the figures.
+Writes `results/<date>-search-time-<cpu>/`; each run's own output is kept beside the figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -21,25 +22,26 @@ from typing import Any
 import pandas as pd
 from rig import study_folder, write_run
 
+_SEARCHES = ("arm-neon=5ms", "x86-vnni=70%")
+
 
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--target", default="x86-vnni")
-    parser.add_argument("--budget", default="70%")
+    parser.add_argument("--search", action="append", help="TARGET=BUDGET")
     parser.add_argument("--runs", type=int, default=2)
     arguments = parser.parse_args()
-    asked = ["search", "--target", arguments.target, "--budget", arguments.budget]
     folder = study_folder("search-time")
     rows = []
-    for run in range(arguments.runs):
+    for run, asked in itertools.product(range(arguments.runs), arguments.search or _SEARCHES):
+        target, budget = asked.split("=")
         with tempfile.TemporaryDirectory() as work:
             for state in ("nothing cached", "everything cached"):
                 out = Path(work) / f"{state.split()[0]}"
-                command = [*asked, "--cache-dir", f"{work}/cache", "--out", str(out)]
-                rows.append(
-                    {"what": "search", "state": state, **timed(command, folder / f"{run}-{out.name}.txt")}
-                )
+                command = ["search", "--target", target, "--budget", budget]
+                command += ["--cache-dir", f"{work}/cache", "--out", str(out)]
+                seen = timed(command, folder / f"{target}-{run}-{out.name}.txt")
+                rows.append({"what": f"search {target}", "state": state, **seen})
                 outcome = json.loads((out / "run.json").read_text())["outcome"]
                 rows[-1] |= {"status": outcome["status"], "n_layers": outcome["n_layers"]}
     for what, command in (

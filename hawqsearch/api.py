@@ -52,7 +52,7 @@ class Options:
         runtime: instead of the default of the target that is named.
         analyzer, strategy, backend: None for the built-in default of each.
         interactions: let the solver see pairs, where the analyzer scores them.
-        board: what was measured on a board, instead of the shipped tables of a target that is not timed here.
+        board: what was measured on a machine that is not here, instead of the target's shipped tables or this machine.
         energy: meter it also where the budget does not bound it.
         reader: what meters energy; None for this machine's counters.
         out: the run folder; None writes nothing.
@@ -178,6 +178,8 @@ class _Run:
         if self.network.target.on_gpu:
             gpu = self.options.board or self._measured_gpu()
             return ModelledDevice.of_board(self.network, gpu, self.context)
+        if self.options.board is not None:
+            return ModelledDevice.of_board(self.network, self.options.board, self.context)
         from hawqsearch.hardware.energy.parts import LocalEnergy
         from hawqsearch.hardware.local import LocalBackend
 

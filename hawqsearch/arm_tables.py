@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import onnx
 import torch
@@ -42,8 +42,7 @@ from hawqsearch.hardware.predictor import learned
 from hawqsearch.hardware.shipped import shipped_profile
 from hawqsearch.hardware.targets import find_target
 from hawqsearch.hardware.wide_grid import wide_change_grid, wide_kernel_grid
-from hawqsearch.quant.ranges import ActivationRange
-from hawqsearch.quant.weights import QuantizedWeight
+from hawqsearch.quant.arbitrary import ArbitraryValues
 from hawqsearch.zoo import digits, mobilenetv2, resnet20, resnet_imagenet
 
 if TYPE_CHECKING:
@@ -171,31 +170,9 @@ def _wholes(name: str, traced: TracedModel, target: Target) -> list[WholeNetwork
 def _deployed(
     floats: onnx.ModelProto, traced: TracedModel, target: Target, config: FrozenDict[str, str]
 ) -> onnx.ModelProto:
-    values = cast("CalibratedModel", _AnyValues(traced.spec))
+    values = cast("CalibratedModel", ArbitraryValues(traced.spec, target.scheme))
     placement = place(traced.spec, target, config)
     return write_qdq(floats, traced.spec, target.scheme, placement, config, values)
-
-
-@dataclass(frozen=True, slots=True)
-class _AnyValues:
-    """Scales and codes of a network whose answers nobody reads: kernels take the same time whatever they are."""
-
-    spec: ModelSpec
-
-    def weight(self, layer: str, bits: int) -> QuantizedWeight:
-        """Random codes."""
-        shape = self.spec.node(layer).weight_shape
-        generator = torch.Generator().manual_seed(_SEED)
-        codes: Any = torch.randint(-127, 128, shape, generator=generator, dtype=torch.int8)
-        out = shape[0]
-        return QuantizedWeight(codes=codes, scale=torch.full((out,), 0.01), bias=torch.zeros(out), bits=bits)
-
-    def activation(self, tensor: str) -> ActivationRange:
-        """A range from 0 (to the activation's ceiling) where there is an activation, else around 0."""
-        spec = self.spec.tensor(tensor)
-        return ActivationRange(
-            scale=(spec.ceiling or 6.0) / 255, zero_point=-128 if spec.floor_at_zero else 0
-        )
 
 
 if __name__ == "__main__":

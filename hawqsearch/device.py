@@ -24,6 +24,7 @@ __all__ = ["Device", "ModelledDevice", "TimedDevice", "as_latency"]
 Config = FrozenDict[str, str]
 
 _TIMING_ROUNDS: Final = 25
+_NORMAL_95: Final = 1.96
 
 
 class Device(Protocol):
@@ -253,17 +254,19 @@ class ModelledDevice:
         return Latency()
 
     def predicted(self, config: Config) -> Latency:
-        """By the table and its correction."""
+        """By the table and its correction, which whole networks that it was not fitted on say the interval of."""
+        spec, target = self.network.spec, self.network.target
         latency_ms = self._predict(config)
         ratio = latency_ms / self.fp32_ms
-        spec, target = self.network.spec, self.network.target
+        half = _NORMAL_95 * self.latency.spread if self.latency.n_fitted else 0.0
+        ratio_half = 0.0 if config == all_float(spec) else half
         energy_mj = None if self.energy is None else self.energy.predict_mj(spec, target, config)
         return Latency(
             latency_ms=latency_ms,
-            low_ms=latency_ms,
-            high_ms=latency_ms,
+            low_ms=latency_ms * (1 - half),
+            high_ms=latency_ms * (1 + half),
             ratio=ratio,
-            ratio_high=ratio,
+            ratio_high=ratio * (1 + ratio_half),
             energy_mj=energy_mj,
             energy_low_mj=energy_mj,
             energy_high_mj=energy_mj,

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import onnx
@@ -66,6 +66,7 @@ from hawqsearch.hardware.shipped import (
     shipped_whole,
 )
 from hawqsearch.quant import calibrated_file
+from hawqsearch.quant.arbitrary import ArbitraryValues
 from hawqsearch.quant.calibrated import CalibratedModel, calibrate
 from hawqsearch.quant.simulate import simulate
 from hawqsearch.runtime.find import RUNTIMES, find_runtime
@@ -157,8 +158,12 @@ def open_network(
     *,
     batch: int = 1,
     context: Context,
+    to_time: bool = False,
 ) -> Network:
     """`model` traced, folded and calibrated for `target`.
+
+    Args:
+        to_time: nobody will read its answers, so codes and scales may be arbitrary, which saves their search.
 
     Raises `InputError` (see `trace`, `SearchSpace.allowed`) before any long work.
     """
@@ -171,11 +176,17 @@ def open_network(
             context.progress.note(
                 f"{target.name} has no {op} kernel for {', '.join(map(str, dropped))}: left out"
             )
-        calibrated = _calibrated(traced, splits.calibration, target, allowed, context)
+        if to_time:
+            calibrated = cast("CalibratedModel", ArbitraryValues(traced.spec, target.scheme))
+        else:
+            calibrated = _calibrated(traced, splits.calibration, target, allowed, context)
         advance(1)
         float_model = None if target.runtime is None else _float_model(traced, batch, context.cache)
         advance(1)
-        sizes = _sizes(traced.spec, target, allowed, calibrated, float_model, context.cache)
+        if to_time or float_model is None:
+            sizes = container_sizes(traced.spec, allowed.precisions)
+        else:
+            sizes = _sizes(traced.spec, target, allowed, calibrated, float_model, context.cache)
         advance(1)
     return Network(
         traced=traced,
@@ -243,11 +254,9 @@ def _sizes(
     target: Target,
     allowed: Allowed,
     calibrated: CalibratedModel,
-    float_model: onnx.ModelProto | None,
+    float_model: onnx.ModelProto,
     cache: Cache,
 ) -> SizeModel:
-    if float_model is None:
-        return container_sizes(spec, allowed.precisions)
     key = {
         "model": spec.fingerprint,
         "precisions": {n: list(map(str, p)) for n, p in allowed.precisions.items()},
@@ -518,7 +527,8 @@ def shipped(network: Network) -> tuple[HardwareProfile, LatencyModel]:
 def from_board(
     network: Network, measured: HardwareProfile, *, context: Context
 ) -> tuple[HardwareProfile, LatencyModel]:
-    """A board as it was measured, rows that it lacks predicted from the shipped tables (see `fill_from`).
+    """A board, GPU or other machine as it was measured; rows that it lacks are predicted from the shipped tables (see
+    `fill_from`) or, where none ship, from its own.
 
     The latency of a configuration is the sum of its parts and what every run costs on the target's core.
     Of GPUs no table ships: every row must be there, and a run costs nothing beyond its parts.
@@ -534,6 +544,8 @@ def from_board(
         parts = parts_alone(network, hardware)
         return hardware, fit(parts, correction_groups(network, parts), [])
     wanted: list[KernelKey | ChangeKey] = [*kernels, *changes]
+    if network.target.device != "tables":
+        return _from_machine(network, measured, wanted, context)
     lacking = [k for k in wanted if k not in measured.kernels and k not in measured.changes]
     if lacking:
         hardware = fill_from(measured, _shipped_rows(network, wanted), wanted)
@@ -549,6 +561,43 @@ def from_board(
     parts = parts_alone(network, hardware)
     fixed_ms = run_ms(parse_core(network.target.variant))
     return hardware, fit(parts, correction_groups(network, parts), [], fixed_ms=fixed_ms)
+
+
+def _from_machine(
+    network: Network, measured: HardwareProfile, wanted: list[KernelKey | ChangeKey], context: Context
+) -> tuple[HardwareProfile, LatencyModel]:
+    """A machine of the target by its profile: rows that it lacks are predicted from those that it has, and the
+    correction is fitted on this very network's whole runs where the profile has them.
+
+    Raises `InputError` where there are too few rows of a kind to predict one.
+    """
+    lacking = [k for k in wanted if k not in measured.kernels and k not in measured.changes]
+    hardware = measured
+    if lacking:
+        from hawqsearch.hardware.predictor import (
+            fit_predictor,  # scikit-learn, where a shape was not measured
+        )
+
+        hardware = fit_predictor(measured, wanted=lacking).fill(measured, lacking)
+        context.progress.note(
+            f"{len(lacking)} of {len(wanted)} rows are not in the profile of {measured.rig.device}: "
+            "predicted from its others"
+        )
+    kernels = [k for k in wanted if isinstance(k, KernelKey)]
+    hardware = select(hardware, kernels, [k for k in wanted if isinstance(k, ChangeKey)])
+    here = judged_by(network.target)
+    if expired(hardware, here):
+        context.progress.note(
+            f"{hardware.rig.device} ran {hardware.rig.runtime}; accuracy is checked by {here}"
+        )
+    parts = parts_alone(network, hardware)
+    timed = [
+        TimedConfig(tuple(terms_of(network.spec, network.target, run.config)), run.measured_ms)
+        for whole in measured.whole
+        if whole.network == network.spec.fingerprint
+        for run in whole.runs
+    ]
+    return hardware, fit(parts, correction_groups(network, parts), timed)
 
 
 def _shipped_rows(network: Network, wanted: list[KernelKey | ChangeKey]) -> HardwareProfile:

@@ -116,7 +116,7 @@ def open_network(
     """The network of a space file, traced and calibrated for `target`, with the choices of `space`.
 
     Args:
-        to_time: it is only timed, so that a space of shapes only will do.
+        to_time: it is only timed, so that a space of shapes only will do; see `pipeline.open_network`.
     """
     from hawqsearch import pipeline
     from hawqsearch.spaces import load_untrained
@@ -126,7 +126,7 @@ def open_network(
         model, splits = load_untrained(file, seed=context.seed)
     else:
         model, splits = open_space(file, weights, data)
-    return pipeline.open_network(model, splits, target, space, batch=batch, context=context)
+    return pipeline.open_network(model, splits, target, space, batch=batch, context=context, to_time=to_time)
 
 
 def open_cache(cache_dir: Path | None, no_cache: bool) -> Cache:

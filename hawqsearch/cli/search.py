@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ from hawqsearch.core.request import check_request
 from hawqsearch.errors import InfeasibleError, InputError, InterruptedRunError
 from hawqsearch.hardware.board_profile import check_stands_for
 from hawqsearch.hardware.energy.available import missing_energy
+from hawqsearch.hardware.machines import find_machine
 from hawqsearch.hardware.published import is_published
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.plugins import build, load
@@ -35,8 +35,12 @@ def run(
     runtime: options.Runtime = None,
     interactions: Annotated[bool, typer.Option(help="Let the solver see pairs of choices.")] = False,
     profile: Annotated[
-        Path | None,
-        typer.Option("--profile", help="What `profile … --out` wrote of a board or a GPU that is not here."),
+        str | None,
+        typer.Option(
+            "--profile",
+            help="What `profile … --out` wrote of a board, a GPU or a machine that is not here; or the name of one "
+            "that ships with the target.",
+        ),
     ] = None,
     energy: Annotated[
         bool, typer.Option("--energy", help="Meter energy too, as a budget in mJ does by itself.")
@@ -55,11 +59,12 @@ def run(
 ) -> None:
     """Parse, search, print."""
     parsed, machine, file = Budget.parse(budget), find_target(target, runtime), find_space(space)
-    if profile is not None and is_published(profile):
+    machine_file = None if profile is None else find_machine(machine, profile)
+    if machine_file is not None and is_published(machine_file):
         raise InputError(
             f"{profile} is a table that others published of a network of theirs; hawqsearch solve {profile} takes it"
         )
-    board = None if profile is None else read_profile(profile)
+    board = None if machine_file is None else read_profile(machine_file)
     missing = missing_energy(machine, board) if energy or parsed.bounds("energy_mj") else None
     check_metered(parsed, machine, missing_energy=missing)
     if missing is not None:
@@ -84,7 +89,7 @@ def run(
     if runtime is not None:
         inputs["runtime"] = runtime
     if profile is not None:
-        inputs["profile"] = str(profile)
+        inputs["profile"] = profile
     if energy:
         inputs["energy"] = True
     folder = RunFolder.open(out or default_run_folder(file.name, machine.name), inputs)

@@ -79,7 +79,7 @@ def _met(outcome: Outcome) -> str:
 def _interval(latency: Latency) -> str:
     if latency.latency_ms is None:
         return "-"
-    if latency.low_ms is None or latency.high_ms is None:
+    if latency.low_ms is None or latency.high_ms is None or latency.low_ms == latency.high_ms:
         return f"{latency.latency_ms:.4g} ms"
     return f"{latency.latency_ms:.4g} ms, 95 % interval {latency.low_ms:.4g} to {latency.high_ms:.4g}"
 
@@ -115,7 +115,7 @@ def _met_unmeasured(outcome: Outcome) -> str:
     )
     energy = outcome.predicted.energy_mj
     if energy is None:
-        return f"{in_words}: {predicted:.4g} ms; the whole network was not timed"
+        return f"{in_words}: {_interval(outcome.predicted)}; the whole network was not timed"
     return f"{in_words}: {predicted:.4g} ms, {energy:.4g} mJ; the whole network was neither timed nor metered"
 
 

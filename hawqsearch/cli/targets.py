@@ -12,6 +12,7 @@ from hawqsearch.cli import options
 from hawqsearch.cli.output import print_json, print_table
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, InputError
+from hawqsearch.hardware.machines import machine_names
 from hawqsearch.hardware.published import published_names
 from hawqsearch.hardware.targets import check_machine, find_target, runtimes_of, target_names
 
@@ -66,6 +67,7 @@ def _document(target: Target) -> dict[str, Any]:
         "this_machine": here,
         "this_machine_why": why,
         "kernels": kernels,
+        "machines": list(machine_names(target)),
         "published": [f"{target.name}/{name}" for name in published_names(target.name)],
     }
 
@@ -79,6 +81,8 @@ def _print_target(target: Target) -> None:
     )
     for note, (ops, names) in _notes(target).items():
         sys.stdout.write(f"{', '.join(ops)} {', '.join(names)}: {note}\n")
+    for name in machine_names(target):
+        sys.stdout.write(f"measured elsewhere: search --target {target.name} --profile {name} --budget …\n")
     for name in published_names(target.name):
         sys.stdout.write(f"published by others: hawqsearch solve {target.name}/{name} --budget …\n")
     for other in runtimes_of(target):

@@ -34,10 +34,6 @@ class _Ratio:
 
 def check_stands_for(profile: HardwareProfile, target: Target, *, threads: int, batch: int) -> None:
     """Raise `InputError` where `profile` cannot stand for a machine of `target` run with these settings."""
-    if target.device != "tables" and not target.on_gpu:
-        raise InputError(
-            f"{target.name} is timed where it runs; a profile stands only for a machine that is not here"
-        )
     if _plain(profile.target) != _plain(target.name):
         raise InputError(f"the profile is of {profile.target}, not of {target.name}")
     check_rig(profile, replace(profile.rig, threads=threads, batch=batch))

@@ -13,6 +13,7 @@ from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, FileFormatError, InputError, UnknownNameError
 from hawqsearch.hardware.arm.cores import parse_core
 from hawqsearch.hardware.cuda.presence import missing_gpu
+from hawqsearch.hardware.machines import machine_names
 from hawqsearch.hardware.processor import cpu_flags
 from hawqsearch.hardware.target_file import read_target
 from hawqsearch.runtime.find import RUNTIMES, check_installed
@@ -146,7 +147,8 @@ def check_machine(target: Target) -> None:
     wanted = f"with {' or '.join(target.requires)}" if not flags & set(target.requires) else ""
     unwanted = f"without {', '.join(target.excludes)}" if flags & set(target.excludes) else ""
     needs = " and ".join(filter(None, (wanted, unwanted)))
-    raise DeviceError(f"{target.name} needs a processor {needs}, which is not here; {hint}")
+    priced = "".join(f", or search with --profile {name}" for name in machine_names(target)[:1])
+    raise DeviceError(f"{target.name} needs a processor {needs}, which is not here; {hint}{priced}")
 
 
 def _check_gpu(target: Target) -> None:
