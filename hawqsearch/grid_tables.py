@@ -28,10 +28,10 @@ from hawqsearch.hardware.predictor import learned
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.hardware.wide_grid import wide_change_grid, wide_kernel_grid
 
-__all__ = ["grid", "main"]
+__all__ = ["PORTION", "grid", "main", "quicker"]
 
 _SEED: Final = 0
-_PORTION: Final = 200
+PORTION: Final = 200
 """Rows measured side by side: their models stay loaded meanwhile."""
 
 Key = KernelKey | ChangeKey
@@ -83,10 +83,10 @@ def _measured(path: Path, target: Target, keys: Sequence[Key], *, again: bool) -
     todo = [k for k in keys if held is None or (k not in held.kernels and k not in held.changes)]
     with Bars().stage("grid of shapes", len(keys)) as advance:
         advance(len(keys) - len(todo))
-        for start in range(0, len(todo), _PORTION):
-            portion = todo[start : start + _PORTION]
+        for start in range(0, len(todo), PORTION):
+            portion = todo[start : start + PORTION]
             found = LocalBackend().measure(target, rig, _kernels(portion), _changes(portion))
-            known = found if known is None else _quicker(known, found)
+            known = found if known is None else quicker(known, found)
             write_profile(path, known)
             advance(len(portion))
     assert known is not None
@@ -101,7 +101,7 @@ def _known(path: Path, rig: Rig) -> HardwareProfile | None:
     return known
 
 
-def _quicker(first: HardwareProfile, second: HardwareProfile) -> HardwareProfile:
+def quicker(first: HardwareProfile, second: HardwareProfile) -> HardwareProfile:
     """Rows of both, of one that is in both the lower."""
     merged = merge(first, second)
     return replace(
