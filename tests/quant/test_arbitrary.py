@@ -10,7 +10,11 @@ from hawqsearch.graph.trace import trace
 from hawqsearch.quant.arbitrary import ArbitraryValues
 from hawqsearch.testing.tiny import TinyNet
 
-SCHEMES = [Scheme(), Scheme(signed_activations=True), Scheme(signed_activations=True, symmetric_activations=True)]
+SCHEMES = [
+    Scheme(),
+    Scheme(signed_activations=True),
+    Scheme(signed_activations=True, symmetric_activations=True),
+]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=["unsigned", "signed", "symmetric"])
