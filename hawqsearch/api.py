@@ -94,7 +94,7 @@ def search(
         DeviceError: this machine is not one of the target's, or the runtime failed.
         InterruptedRunError: stopped by Ctrl-C; its `outcome` holds the best so far.
     """
-    from hawqsearch.hardware.board_profile import check_stands_for
+    from hawqsearch.hardware.board_profile import check_stands_for, check_tables
     from hawqsearch.hardware.energy.available import missing_energy
     from hawqsearch.hardware.targets import check_machine, find_target
     from hawqsearch.sensitivity.kl import KlAnalyzer
@@ -112,6 +112,7 @@ def search(
         check_stands_for(options.board, target, threads=options.threads, batch=options.batch)
     elif target.runtime is not None:
         check_machine(target)
+        check_tables(target, threads=options.threads, batch=options.batch)
     space = options.space or SearchSpace(precisions=tuple(map(Precision.parse, _DEFAULT_PRECISIONS)))
     check_request(space, target, budget)
     run = _Run(
@@ -403,9 +404,7 @@ class _Run:
             metric=metric,
             size_bytes=closed_loop.size_bytes(network, config),
             fp32_size_bytes=closed_loop.float_size_bytes(network),
-            weight_bits=float(
-                sum(n.n_weights * Precision.parse(config[n.name]).weight.bits for n in spec.layers)
-            ),
+            weight_bits=closed_loop.weight_bits(network, config),
             bops=configuration_bops(spec, config),
             candidates=candidates,
             seconds=self._seconds,

@@ -17,6 +17,7 @@ from hawqsearch.core.design import all_float
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.model import INPUT, OUTPUT
 from hawqsearch.core.outcome import Candidate, Latency
+from hawqsearch.core.precision import Precision
 from hawqsearch.core.problem import SearchProblem
 from hawqsearch.core.result import SearchResult, SearchStrategy
 from hawqsearch.core.sensitivity import SensitivityTable
@@ -37,6 +38,7 @@ __all__ = [
     "pose",
     "settled",
     "size_bytes",
+    "weight_bits",
     "without_ends",
 ]
 
@@ -94,6 +96,11 @@ def size_bytes(network: Network, config: Config) -> float:
     return network.sizes.base + sum(network.sizes.layers[n.name, config[n.name]] for n in network.spec.layers)
 
 
+def weight_bits(network: Network, config: Config) -> float:
+    """Code bits of all weights."""
+    return float(sum(n.n_weights * Precision.parse(config[n.name]).weight.bits for n in network.spec.layers))
+
+
 def meets(
     network: Network, budget: Budget, limits: Mapping[str, float], config: Config, latency: Latency | None
 ) -> dict[str, float]:
@@ -119,7 +126,7 @@ def meets(
         elif term.quantity == "bops":
             excess = configuration_bops(network.spec, config) / limit - 1
         else:
-            continue  # weight bits are exact in the problem
+            excess = weight_bits(network, config) / limit - 1
         if excess > 1e-9:
             found[term.quantity] = excess
     return found

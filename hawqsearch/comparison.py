@@ -11,7 +11,7 @@ from hawqsearch.core.design import all_float, all_int8
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.outcome import Latency
 from hawqsearch.core.sensitivity import Score
-from hawqsearch.device import as_latency
+from hawqsearch.device import ModelledDevice, as_latency
 from hawqsearch.validate.accuracy import paired_difference
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ class Compared:
     def as_json(self) -> dict[str, Any]:
         """The row as `compare --json` prints it."""
         scores = {"accuracy": self.accuracy, "loss": self.loss, "versus_fp32": self.versus_fp32}
+        measured = self.latency.origin is None or self.latency.origin.startswith("measured")
         return {
-            "measured": self.latency.as_json(),
+            "measured": (self.latency if measured else Latency()).as_json(),
+            "predicted": (Latency() if measured else self.latency).as_json(),
             "size_bytes": self.size_bytes,
             **{name: {"value": s.value, "stderr": s.stderr} for name, s in scores.items()},
             "precisions": dict(self.config),
@@ -90,6 +92,9 @@ def _latencies(
 ) -> dict[str, Latency]:
     if network.target.runtime is None:
         return {}
+    if network.target.device == "tables":
+        device = ModelledDevice.open(network)
+        return {name: device.seen(config) for name, config in asked.items()}
     rig = pipeline.local_rig(network.target, threads=threads, batch=network.batch)
     timings = pipeline.time_whole(
         network, rig, asked, rounds=_ROUNDS, context=context, title="whole networks"

@@ -211,7 +211,7 @@ class ModelledDevice:
 
     @classmethod
     def open(cls, network: Network) -> ModelledDevice:
-        """The machine that the target's shipped tables describe."""
+        """The machine that the target's shipped tables describe, which are of batch 1."""
         hardware, latency = pipeline.shipped(network)
         return cls(network=network, hardware=hardware, latency=latency)
 

@@ -462,12 +462,17 @@ def _profile_keys(network: Network) -> tuple[list[KernelKey], list[ChangeKey]]:
     kernels = {
         KernelKey(Signature.of(node, network.batch), kernel.timed_as)
         for node in network.spec.nodes
-        for precision in {*network.allowed.precisions[node.name], FP32}
+        for precision in _timed_precisions(network, node.name)
         if (kernel := network.target.kernel(node.op, str(precision))) is not None
     }
     shapes = {(network.batch, *t.shape[1:]) for t in network.spec.tensors}
     changes = {ChangeKey(shape, change) for shape in shapes for change in Change}
     return sorted(kernels, key=repr), sorted(changes, key=repr)
+
+
+def _timed_precisions(network: Network, node: str) -> set[Precision]:
+    """What may be chosen, and what every network is compared with: fp32 and all-int8."""
+    return {*network.allowed.precisions[node], FP32, Precision.parse("w8a8")}
 
 
 def parts_alone(network: Network, hardware: HardwareProfile) -> dict[Term, float]:
@@ -479,7 +484,7 @@ def rows_of(network: Network, hardware: HardwareProfile) -> dict[Term, Measureme
     """The row of `hardware` that each term of the network's cost is priced by."""
     rows = {}
     for node in network.spec.nodes:
-        for precision in {*network.allowed.precisions[node.name], FP32}:
+        for precision in _timed_precisions(network, node.name):
             kernel = network.target.kernel(node.op, str(precision))
             if kernel is not None:
                 key = KernelKey(Signature.of(node, network.batch), kernel.timed_as)
@@ -585,17 +590,13 @@ def _from_machine(
         )
     kernels = [k for k in wanted if isinstance(k, KernelKey)]
     hardware = select(hardware, kernels, [k for k in wanted if isinstance(k, ChangeKey)])
-    here = judged_by(network.target)
-    if expired(hardware, here):
-        context.progress.note(
-            f"{hardware.rig.device} ran {hardware.rig.runtime}; accuracy is checked by {here}"
-        )
     parts = parts_alone(network, hardware)
     timed = [
         TimedConfig(tuple(terms_of(network.spec, network.target, run.config)), run.measured_ms)
         for whole in measured.whole
         if whole.network == network.spec.fingerprint
         for run in whole.runs
+        if all(term in parts for term in terms_of(network.spec, network.target, run.config))
     ]
     return hardware, fit(parts, correction_groups(network, parts), timed)
 
@@ -792,6 +793,7 @@ def judge(network: Network, config: Config, split: Split, *, context: Context, t
         "runtime": judged_by(network.target),
         "batch": network.batch,
         "calibration": network.splits.calibration.sha256,
+        "seed": context.seed,
         "code": code_version("quant", "graph", "export", "validate"),
     }
     known = context.cache.read("answers", key, Answers.parse)

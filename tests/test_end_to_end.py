@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ from hawqsearch import api, pipeline
 from hawqsearch.api import Options
 from hawqsearch.cache import Cache
 from hawqsearch.core.budget import Budget
+from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.outcome import Outcome
 from hawqsearch.core.placement import place
 from hawqsearch.core.precision import Precision
+from hawqsearch.core.profile_file import read_profile
 from hawqsearch.core.progress import SILENT
+from hawqsearch.core.space import SearchSpace
 from hawqsearch.core.target import Target
-from hawqsearch.errors import DeviceError, InfeasibleError
+from hawqsearch.errors import DeviceError, InfeasibleError, InputError
 from hawqsearch.graph.trace import trace
 from hawqsearch.hardware.local import LocalBackend
+from hawqsearch.hardware.machines import find_machine, machine_names
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.pipeline import Context
 from hawqsearch.quant.calibrated import calibrate
@@ -317,3 +322,72 @@ def test_the_next_best_is_returned_where_the_best_ran_otherwise(
     assert outcome.config != narrow.config
     assert outcome.chosen_by.startswith("proven: ")
     assert any("is not returned: the runtime did not run" in note for note in notes)
+
+
+def test_average_bits_that_nothing_meets_are_not_met(tmp_path: Path) -> None:
+    with pytest.raises(InfeasibleError, match="1bpw") as error:
+        hawqsearch.search(
+            net(),
+            tiny.data(),
+            target="generic",
+            budget="1bpw",
+            options=Options(analyzer=KlAnalyzer(n_examples=8)),
+            context=Context(cache=Cache(tmp_path)),
+        )
+    assert isinstance(error.value.outcome, Outcome)
+    assert error.value.outcome.nearest is not None
+    assert error.value.outcome.nearest["weight_bits"] >= 2 * sum(
+        p.numel() for n, p in net().named_parameters() if n.endswith("weight") and not n.startswith("norm")
+    )
+
+
+@pytest.mark.parametrize("name", ["arm-neon", "x86-vnni"])
+def test_a_pinned_layer_is_searched_around(name: str, folder: Path, target: Target) -> None:
+    asked = target if name.startswith("x86") else find_target(name)
+    space = SearchSpace(
+        precisions=tuple(map(Precision.parse, ("fp32", "w8a8"))),
+        pins=FrozenDict({"stem": Precision.parse("fp32")}),
+    )
+    found = hawqsearch.search(
+        net(),
+        tiny.data(),
+        target=asked,
+        budget="60% size",
+        options=Options(space=space),
+        context=Context(cache=Cache(folder / "cache")),
+    )
+    assert found.layers["stem"] == "fp32"
+    assert "w8a8" in found.layers.values()
+
+
+def test_a_machine_that_is_not_here_is_priced_by_its_profile(folder: Path) -> None:
+    """Nothing is timed: what the shipped grid lacks is predicted from it, and called so."""
+    target = find_target("x86-vnni")
+    profile = read_profile(find_machine(target, machine_names(target)[0]))
+    found = hawqsearch.search(
+        net(),
+        tiny.data(),
+        target=target,
+        budget="40% size",
+        options=Options(board=profile),
+        context=Context(cache=Cache(folder / "cache")),
+    )
+    assert found.measured.latency_ms is None
+    assert found.predicted.latency_ms is not None
+    assert found.predicted.latency_ms > 0
+    assert found.origin.startswith(f"predicted: {profile.rig.device}")
+
+
+def test_a_profile_of_another_version_of_the_runtime_does_not_stand_for_this_one() -> None:
+    target = find_target("x86-vnni")
+    profile = read_profile(find_machine(target, machine_names(target)[0]))
+    old = replace(profile, rig=replace(profile.rig, runtime="onnxruntime 1.10.0"))
+    with pytest.raises(InputError, match=r"the profile is of onnxruntime 1\.10\.0"):
+        hawqsearch.search(net(), tiny.data(), target=target, budget="40% size", options=Options(board=old))
+
+
+def test_shipped_tables_stand_for_one_thread_and_one_example() -> None:
+    with pytest.raises(InputError, match="one thread and batch 1"):
+        hawqsearch.search(
+            net(), tiny.data(), target="arm-neon", budget="40% size", options=Options(threads=4)
+        )

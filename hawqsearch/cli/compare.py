@@ -14,6 +14,7 @@ from hawqsearch.core.bitconfig_file import read_bitconfig
 from hawqsearch.core.precision import Precision
 from hawqsearch.core.space import SearchSpace
 from hawqsearch.errors import InputError
+from hawqsearch.hardware.board_profile import check_tables
 from hawqsearch.hardware.targets import check_machine, find_target
 from hawqsearch.spaces import DEFAULT, find_space
 
@@ -49,6 +50,7 @@ def run(
         )
     if machine.runtime is not None:
         check_machine(machine)
+        check_tables(machine, threads=threads, batch=batch)
     named = {str(path): read_bitconfig(path / "config.json" if path.is_dir() else path) for path in configs}
     if len(named) < len(configs):
         raise InputError("a configuration is named twice; name each once")

@@ -27,7 +27,8 @@ def document_of(rows: list[Compared], file: SpaceFile, target: str) -> dict[str,
 
 def print_rows(rows: list[Compared], file: SpaceFile) -> None:
     """A table with fp32 and all-int8 first."""
-    times = ["measured, ms", "95 % interval", "of fp32's"]
+    word = (rows[0].latency.origin or "measured").partition(":")[0]
+    times = [f"{word}, ms", "95 % interval", "of fp32's"]
     origin = rows[0].latency.origin or "no device: nothing was timed"
     print_table(
         ["configuration", *times, f"{file.metric}, %", "loss, nats", "loss above fp32's", "size, bytes"],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from hawqsearch import plugins
 from hawqsearch.cache import default_folder
 from hawqsearch.errors import DeviceError, InputError, UnknownNameError
+from hawqsearch.hardware.board_profile import check_tables
 from hawqsearch.hardware.energy.available import missing_energy, survey_for
 from hawqsearch.hardware.energy.meter import open_meter
 from hawqsearch.hardware.targets import check_machine
@@ -250,10 +251,7 @@ def _gpu_energy() -> EnergyBackend:
 
 def _shipped(target: Target, asked: Asked) -> Source:
     """The tables that travel with the package; rows that they lack are predicted."""
-    if (asked.threads, asked.batch) != (1, 1):
-        raise InputError(
-            f"the shipped table of {target.name} is of one thread and batch 1; measure others on a board (--host)"
-        )
+    check_tables(target, threads=asked.threads, batch=asked.batch)
     from hawqsearch import pipeline
     from hawqsearch.hardware.arm.cores import parse_core
     from hawqsearch.hardware.shipped import shipped_profile

@@ -14,7 +14,7 @@ from hawqsearch.core.outcome import Outcome
 from hawqsearch.core.profile_file import read_profile
 from hawqsearch.core.request import check_request
 from hawqsearch.errors import InfeasibleError, InputError, InterruptedRunError
-from hawqsearch.hardware.board_profile import check_stands_for
+from hawqsearch.hardware.board_profile import check_stands_for, check_tables
 from hawqsearch.hardware.energy.available import missing_energy
 from hawqsearch.hardware.machines import find_machine
 from hawqsearch.hardware.published import is_published
@@ -74,6 +74,7 @@ def run(
         check_stands_for(board, machine, threads=threads, batch=batch)
     elif machine.runtime is not None:
         check_machine(machine)
+        check_tables(machine, threads=threads, batch=batch)
     asked = options.chosen_precisions(file.space, precisions)
     check_request(asked, machine, parsed)
     cache = options.open_cache(cache_dir, no_cache)

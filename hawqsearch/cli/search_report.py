@@ -125,7 +125,7 @@ def _latency_rows(outcome: Outcome) -> list[list[str]]:
     columns = (outcome.fp32, outcome.int8, answer)
     if outcome.fp32.latency_ms is None:
         return []
-    word = "measured" if answer is outcome.measured else outcome.origin.partition(":")[0]
+    word = (answer.origin or outcome.origin).partition(":")[0]
     rows = [
         [f"{word}, ms", *(number(c.latency_ms, 4) for c in columns)],
         ["of fp32's", *(number(c.ratio, 3) for c in columns)],

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hawqsearch import plugins
+from hawqsearch.cli import options
 from hawqsearch.cli.output import number, print_json, print_table, say
 from hawqsearch.core.budget import Budget
 from hawqsearch.core.cost import QUANTITIES, Cost
@@ -36,7 +37,7 @@ def run(
         typer.Option("--budget", help='Limits, in the place of the file\'s on what they bound: "4ms" …'),
     ] = None,
     strategy: Annotated[str, typer.Option(help="ilp, greedy, uniform, …")] = "ilp",
-    time: Annotated[float, typer.Option(help="Seconds that the solver may take.")] = 60.0,
+    time: options.Time = 60.0,
     seed: Annotated[int, typer.Option(help="Of whatever is random in the strategy.")] = 0,
     save: Annotated[
         Path | None, typer.Option("--save", help="Also write the problem, limits and all, to this JSON file.")

@@ -50,6 +50,7 @@ _COLUMNS: Final = (
 _HALF_WIDTH: Final = "half_width"
 _KINDS: Final = ("kernel", "change")
 _NOT_OF_CHANGES: Final = ("op", "output", *_KERNEL)
+_ACTIVATIONS: Final = ("", "relu", "relu6")
 _NUMBER: Final = re.compile(r"[0-9]+", re.ASCII)
 _SHAPE: Final = re.compile(r"[0-9]+(x[0-9]+)*", re.ASCII)
 
@@ -307,6 +308,8 @@ def _rig(row: Mapping[str, str]) -> Rig:
 def _kernel_key(row: Mapping[str, str]) -> KernelKey:
     if row["op"] not in WEIGHTED_OPS | JOIN_OPS:
         raise UnknownNameError("operator", row["op"], WEIGHTED_OPS | JOIN_OPS)
+    if row["activation"] not in _ACTIVATIONS:
+        raise UnknownNameError("activation", row["activation"], _ACTIVATIONS)
     signature = Signature(
         op=row["op"],
         input_shape=_cell(row, "input", _shape),

@@ -11,12 +11,13 @@ import numpy as np
 
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement
-from hawqsearch.core.profile_file import check_rig
+from hawqsearch.core.profile_file import check_rig, expired
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError, InputError
 from hawqsearch.hardware.arm.cores import split_target
+from hawqsearch.runtime.find import RUNTIMES, find_runtime
 
-__all__ = ["check_stands_for", "cover", "fill_from", "only_measured"]
+__all__ = ["check_stands_for", "check_tables", "cover", "fill_from", "only_measured"]
 
 _FEWEST: Final = 5
 
@@ -36,10 +37,30 @@ def check_stands_for(profile: HardwareProfile, target: Target, *, threads: int, 
     """Raise `InputError` where `profile` cannot stand for a machine of `target` run with these settings."""
     if _plain(profile.target) != _plain(target.name):
         raise InputError(f"the profile is of {profile.target}, not of {target.name}")
+    cores = {name for name in (profile.target, target.name) if name != _plain(name)}
+    if len(cores) > 1:
+        raise InputError(
+            f"the profile is of {profile.target}, not of {target.name}; they are different cores"
+        )
+    if target.device == "local" and target.runtime is not None and target.runtime in RUNTIMES:
+        here = find_runtime(target.runtime).version
+        if expired(profile, here):
+            raise InputError(
+                f"the profile is of {profile.rig.runtime}, and this is {here}: kernels change from one to the next; "
+                "measure it again there, or name the --runtime that it is of"
+            )
     check_rig(profile, replace(profile.rig, threads=threads, batch=batch))
     if not _rows(only_measured(profile)):
         raise InputError(
             f"nothing in the profile was measured: {profile.origin}; measure with `hawqsearch profile`"
+        )
+
+
+def check_tables(target: Target, *, threads: int, batch: int) -> None:
+    """Raise `InputError` where shipped tables stand for the machine, and these are not of such a run."""
+    if target.device == "tables" and (threads, batch) != (1, 1):
+        raise InputError(
+            f"the shipped table of {target.name} is of one thread and batch 1; measure others on a board (--host)"
         )
 
 

@@ -103,9 +103,10 @@ def learned(
 
 
 def _rows(profile: HardwareProfile) -> dict[Key, Measurement]:
+    """Those that took any time: a runtime may do nothing for a node, of which nothing is to be learned."""
     rows: dict[Key, Measurement] = dict(profile.kernels.items())
     rows.update(profile.changes.items())
-    return rows
+    return {key: row for key, row in rows.items() if row.median_ms > 0}
 
 
 def _taught(rows: Iterable[Key], kinds: set[str] | None) -> dict[str, list[Key]]:

@@ -39,10 +39,14 @@ def kernel_time(runs: Sequence[KernelRun], rounds: Sequence[int]) -> Measurement
 
 def between_kernels(runs: Sequence[KernelRun], rounds: Sequence[int]) -> Measurement:
     """What ran between the two kernels of a change; `rounds` as in `kernel_time`."""
-    first, second = (
-        next(i for i, r in enumerate(runs) if r.name.startswith(f"kernel{k}") and _is_kernel(r))
-        for k in (0, 1)
-    )
+    places = [
+        [i for i, r in enumerate(runs) if r.name.startswith(f"kernel{k}") and _is_kernel(r)] for k in (0, 1)
+    ]
+    if not all(places):
+        raise DeviceError(
+            f"the runtime's profile shows no pair of kernels, only {sorted({r.op for r in runs})}"
+        )
+    first, second = (found[0] for found in places)
     between = [run.times_ms for run in runs[first + 1 : second] if not run.name.startswith(_BESIDE)]
     if not between:
         raise DeviceError("the runtime ran nothing between two kernels of different precision")

@@ -76,10 +76,13 @@ def find_rapl(root: Path = Path("/")) -> tuple[RaplPackage, ...]:
     )
     found = []
     for zone in zones:
-        package = (zone / "name").read_text().strip()
-        if package.startswith("package"):  # psys is the whole platform, packages included
-            wrap = _number((zone / "max_energy_range_uj").read_text(), zone / "max_energy_range_uj")
-            found.append(RaplPackage(folder=zone, package=package, wrap_uj=wrap))
+        try:
+            package = (zone / "name").read_text().strip()
+            if package.startswith("package"):  # psys is the whole platform, packages included
+                wrap = _number((zone / "max_energy_range_uj").read_text(), zone / "max_energy_range_uj")
+                found.append(RaplPackage(folder=zone, package=package, wrap_uj=wrap))
+        except (OSError, DeviceError):
+            continue  # a container masks what the zone's link points to
     return tuple(found)
 
 

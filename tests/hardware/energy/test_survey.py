@@ -36,6 +36,13 @@ def test_packages_are_counted_once_and_the_platform_is_not_one(tmp_path: Path) -
     assert missing_reason(tmp_path) is None
 
 
+def test_a_zone_whose_folder_a_container_masks_is_none(tmp_path: Path) -> None:
+    World(tmp_path, (1.0, 1.0))
+    before = find_rapl(tmp_path)
+    (tmp_path / "sys/class/powercap/intel-rapl:7").symlink_to(tmp_path / "masked")
+    assert find_rapl(tmp_path) == before
+
+
 @pytest.fixture
 def root_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """RAPL as kernels since 5.10 show it to users; root reads everything, so that the refusal is acted."""
