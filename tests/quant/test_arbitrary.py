@@ -8,7 +8,7 @@ import torch
 from hawqsearch.core.target import Scheme
 from hawqsearch.graph.trace import trace
 from hawqsearch.quant.arbitrary import ArbitraryValues
-from hawqsearch.testing.tiny import TinyNet
+from hawqsearch.testing import tiny
 
 SCHEMES = [
     Scheme(),
@@ -19,7 +19,7 @@ SCHEMES = [
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=["unsigned", "signed", "symmetric"])
 def test_codes_and_zero_points_are_those_of_the_scheme(scheme: Scheme) -> None:
-    spec = trace(TinyNet().eval(), torch.zeros(2, 3, 12, 12)).spec
+    spec = trace(tiny.model().eval(), torch.from_numpy(tiny.data().calibration.inputs[:2])).spec
     values = ArbitraryValues(spec, scheme)
     lowest, highest = scheme.activation_codes
     for layer in spec.layers:
