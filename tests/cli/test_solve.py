@@ -71,7 +71,7 @@ def test_infeasible_is_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ("change", "says"),
     [
         (["--strategy", "magic"], "unknown strategy"),
-        (["--time", "0"], "positive"),
+        (["--time", "0"], "no duration"),
         (["--seed", "-1"], "seed"),
     ],
 )
