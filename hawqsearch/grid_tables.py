@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from hawqsearch.cli.output import Bars
-from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement, Rig
 from hawqsearch.core.profile_file import check_rig, merge, read_profile, write_profile
 from hawqsearch.core.target import Target
@@ -79,8 +77,8 @@ def _measured(path: Path, target: Target, keys: Sequence[Key], *, again: bool) -
 
     rig = local_rig(target, threads=1, batch=1)
     known = _known(path, rig)
-    held = known if known is not None and not again else None
-    todo = [k for k in keys if held is None or (k not in held.kernels and k not in held.changes)]
+    held = {} if known is None or again else known.rows
+    todo = [k for k in keys if k not in held]
     with Bars().stage("grid of shapes", len(keys)) as advance:
         advance(len(keys) - len(todo))
         for start in range(0, len(todo), PORTION):
@@ -103,12 +101,8 @@ def _known(path: Path, rig: Rig) -> HardwareProfile | None:
 
 def quicker(first: HardwareProfile, second: HardwareProfile) -> HardwareProfile:
     """Rows of both, of one that is in both the lower."""
-    merged = merge(first, second)
-    return replace(
-        merged,
-        kernels=FrozenDict({k: _lower(first.kernels.get(k), m) for k, m in merged.kernels.items()}),
-        changes=FrozenDict({k: _lower(first.changes.get(k), m) for k, m in merged.changes.items()}),
-    )
+    before, merged = first.rows, merge(first, second)
+    return merged.with_rows({k: _lower(before.get(k), m) for k, m in merged.rows.items()})
 
 
 def _lower(first: Measurement | None, second: Measurement) -> Measurement:

@@ -551,7 +551,8 @@ def from_board(
     wanted: list[KernelKey | ChangeKey] = [*kernels, *changes]
     if network.target.device != "tables":
         return _from_machine(network, measured, wanted, context)
-    lacking = [k for k in wanted if k not in measured.kernels and k not in measured.changes]
+    known = measured.rows
+    lacking = [k for k in wanted if k not in known]
     if lacking:
         hardware = fill_from(measured, _shipped_rows(network, wanted), wanted)
         context.progress.note(
@@ -576,7 +577,8 @@ def _from_machine(
 
     Raises `InputError` where there are too few rows of a kind to predict one.
     """
-    lacking = [k for k in wanted if k not in measured.kernels and k not in measured.changes]
+    known = measured.rows
+    lacking = [k for k in wanted if k not in known]
     hardware = measured
     if lacking:
         from hawqsearch.hardware.predictor import (
@@ -607,7 +609,8 @@ def _shipped_rows(network: Network, wanted: list[KernelKey | ChangeKey]) -> Hard
     Raises `NotInTableError` where they have too few rows of a kind to predict one.
     """
     table = shipped_profile(parse_core(network.target.variant), network=working_set(network.spec))
-    lacking = [k for k in wanted if k not in table.kernels and k not in table.changes]
+    known = table.rows
+    lacking = [k for k in wanted if k not in known]
     if not lacking:
         return table
     from hawqsearch.hardware.predictor import fit_predictor  # scikit-learn, where a shape is not in the table

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hawqsearch.core.conditions import Conditions
@@ -163,23 +163,37 @@ class HardwareProfile:
     scales: FrozenDict[str, tuple[float, ...]] = FrozenDict({})  # noqa: RUF009  (frozen)
 
     @property
+    def rows(self) -> dict[KernelKey | ChangeKey, Measurement]:
+        """Kernels, then changes of precision."""
+        found: dict[KernelKey | ChangeKey, Measurement] = dict(self.kernels.items())
+        found.update(self.changes.items())
+        return found
+
+    def with_rows(self, rows: Mapping[KernelKey | ChangeKey, Measurement]) -> HardwareProfile:
+        """The same machine with these rows instead."""
+        return replace(
+            self,
+            kernels=FrozenDict({k: m for k, m in rows.items() if isinstance(k, KernelKey)}),
+            changes=FrozenDict({k: m for k, m in rows.items() if isinstance(k, ChangeKey)}),
+        )
+
+    @property
     def origin(self) -> str:
         """The weakest word of its rows, with the rig and the date."""
-        words = {m.origin for m in (*self.kernels.values(), *self.changes.values())}
+        words = {m.origin for m in self.rows.values()}
         return f"{weakest_origin(words)}: {self.rig}, {self.date}"
 
     @property
     def wide(self) -> tuple[KernelKey | ChangeKey, ...]:
         """Rows whose median is known less well than to `WIDE_SHARE` of it."""
-        rows: dict[KernelKey | ChangeKey, Measurement] = dict(self.kernels.items())
-        rows.update(self.changes.items())
-        return tuple(key for key, m in rows.items() if m.half_width is not None and m.half_width > WIDE_SHARE)
+        return tuple(
+            key for key, m in self.rows.items() if m.half_width is not None and m.half_width > WIDE_SHARE
+        )
 
     @property
     def counters(self) -> tuple[str, ...]:
         """What metered its rows' energy; empty where energy is absent."""
-        rows = (*self.kernels.values(), *self.changes.values())
-        return tuple(sorted({m.energy.counter for m in rows if m.energy is not None}))
+        return tuple(sorted({m.energy.counter for m in self.rows.values() if m.energy is not None}))
 
 
 def weakest_origin(words: Iterable[str]) -> str:

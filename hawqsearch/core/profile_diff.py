@@ -54,15 +54,9 @@ class ProfileDifference:
 
 def difference(first: HardwareProfile, second: HardwareProfile) -> ProfileDifference:
     """`second` against `first`, in the order of `first`'s rows; their rigs may differ."""
-    a, b = _rows(first), _rows(second)
+    a, b = first.rows, second.rows
     return ProfileDifference(
         shared=tuple(SharedRow(key, row, b[key]) for key, row in a.items() if key in b),
         only_first=tuple(key for key in a if key not in b),
         only_second=tuple(key for key in b if key not in a),
     )
-
-
-def _rows(profile: HardwareProfile) -> dict[Key, Measurement]:
-    rows: dict[Key, Measurement] = dict(profile.kernels.items())
-    rows.update(profile.changes.items())
-    return rows

@@ -50,7 +50,7 @@ def check_stands_for(profile: HardwareProfile, target: Target, *, threads: int, 
                 "measure it again there, or name the --runtime that it is of"
             )
     check_rig(profile, replace(profile.rig, threads=threads, batch=batch))
-    if not _rows(only_measured(profile)):
+    if not only_measured(profile).rows:
         raise InputError(
             f"nothing in the profile was measured: {profile.origin}; measure with `hawqsearch profile`"
         )
@@ -66,11 +66,7 @@ def check_tables(target: Target, *, threads: int, batch: int) -> None:
 
 def only_measured(profile: HardwareProfile) -> HardwareProfile:
     """`profile` without rows of another origin."""
-    return replace(
-        profile,
-        kernels=FrozenDict({k: m for k, m in profile.kernels.items() if m.origin == "measured"}),
-        changes=FrozenDict({k: m for k, m in profile.changes.items() if m.origin == "measured"}),
-    )
+    return profile.with_rows({k: m for k, m in profile.rows.items() if m.origin == "measured"})
 
 
 def cover(
@@ -108,22 +104,12 @@ def fill_from(measured: HardwareProfile, table: HardwareProfile, keys: Sequence[
     Raises:
         InputError: no row is in both.
     """
-    known, stand_in = _rows(measured), _rows(table)
+    known, stand_in = measured.rows, table.rows
     ratios = _ratios(known, stand_in)
     found = {
         key: known.get(key) or _predicted(stand_in[key], ratios, _group(key), measured.date) for key in keys
     }
-    return replace(
-        measured,
-        kernels=FrozenDict({k: m for k, m in found.items() if isinstance(k, KernelKey)}),
-        changes=FrozenDict({k: m for k, m in found.items() if isinstance(k, ChangeKey)}),
-    )
-
-
-def _rows(profile: HardwareProfile) -> dict[Key, Measurement]:
-    rows: dict[Key, Measurement] = dict(profile.kernels.items())
-    rows.update(profile.changes.items())
-    return rows
+    return measured.with_rows(found)
 
 
 def _group(key: Key) -> str:

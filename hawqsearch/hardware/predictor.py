@@ -62,14 +62,8 @@ class LatencyPredictor:
 
     def fill(self, profile: HardwareProfile, keys: Iterable[Key]) -> HardwareProfile:
         """`profile` with every one of `keys` that it lacks."""
-        filled = self.predict(k for k in keys if k not in profile.kernels and k not in profile.changes)
-        kernels = {k: m for k, m in filled.items() if isinstance(k, KernelKey)}
-        changes = {k: m for k, m in filled.items() if isinstance(k, ChangeKey)}
-        return replace(
-            profile,
-            kernels=FrozenDict({**profile.kernels, **kernels}),
-            changes=FrozenDict({**profile.changes, **changes}),
-        )
+        known = profile.rows
+        return profile.with_rows(known | self.predict(k for k in keys if k not in known))
 
 
 def fit_predictor(profile: HardwareProfile, *, wanted: Iterable[Key] | None = None) -> LatencyPredictor:
@@ -104,9 +98,7 @@ def learned(
 
 def _rows(profile: HardwareProfile) -> dict[Key, Measurement]:
     """Those that took any time: a runtime may do nothing for a node, of which nothing is to be learned."""
-    rows: dict[Key, Measurement] = dict(profile.kernels.items())
-    rows.update(profile.changes.items())
-    return {key: row for key, row in rows.items() if row.median_ms > 0}
+    return {key: row for key, row in profile.rows.items() if row.median_ms > 0}
 
 
 def _taught(rows: Iterable[Key], kinds: set[str] | None) -> dict[str, list[Key]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import subprocess
 import tempfile
@@ -10,11 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from hawqsearch.errors import DeviceError
 
-__all__ = ["Conversation", "conversation"]
+__all__ = ["Conversation", "conversation", "message_of"]
 
 _GRACE_S: Final = 5.0
 _STDERR_BYTES: Final = 4096
@@ -105,3 +106,21 @@ def _listen(stdout: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
         for line in stdout:
             lines.put(line)
     lines.put(None)
+
+
+def message_of(line: bytes, marker: str, who: str) -> dict[str, Any]:
+    """What a script of ours said behind its marker; empty for a line that is not its own (a login greeting).
+
+    Args:
+        who: sent the line, for the `DeviceError` where it cannot be read.
+    """
+    text = line.decode(errors="replace")
+    if not text.startswith(marker):
+        return {}
+    try:
+        message = json.loads(text[len(marker) :])
+    except ValueError as error:
+        raise DeviceError(f"{who} sent a line that cannot be read: {error}") from None
+    if not isinstance(message, dict):
+        raise DeviceError(f"{who} sent a line that cannot be read")
+    return message

@@ -6,8 +6,6 @@ What is measured on a board is timed there as `hawqsearch.hardware.local` times 
 
 from __future__ import annotations
 
-import datetime
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,20 +14,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from hawqsearch.core.frozen import FrozenDict
-from hawqsearch.core.hardware import Change, ChangeKey, HardwareProfile, KernelKey, Measurement, Rig
+from hawqsearch.core.hardware import ChangeKey, HardwareProfile, KernelKey, Measurement, Rig
 from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.board.address import check_interpreter
 from hawqsearch.hardware.board.board import Board, parse_board
 from hawqsearch.hardware.board.connection import Connection, LineDroppedError
-from hawqsearch.hardware.board.conversation import Conversation, conversation
+from hawqsearch.hardware.board.conversation import Conversation, conversation, message_of
 from hawqsearch.hardware.board.jobs import bundle
 from hawqsearch.hardware.board.lost import BoardLostError
 from hawqsearch.hardware.board.measure_onnx import MARKER
 from hawqsearch.hardware.board.samples import Samples
 from hawqsearch.hardware.board.surroundings import Surroundings
-from hawqsearch.hardware.micro import change_model, kernel_model
-from hawqsearch.hardware.rows import between_kernels, kernel_time
+from hawqsearch.hardware.micro import micro_model
+from hawqsearch.hardware.rows import between_kernels, kernel_time, today
 
 __all__ = ["SshBackend"]
 
@@ -123,7 +121,7 @@ class SshBackend:
         """
         asked: list[KernelKey | ChangeKey] = [*kernels, *changes]
         keys = {f"job{i}": key for i, key in enumerate(asked)}
-        models = {name: _model(key, target) for name, key in keys.items()}
+        models = {name: micro_model(key, target.scheme).SerializeToString() for name, key in keys.items()}
         samples, around = Samples(list(keys), self.rounds), Surroundings(rig.threads)
 
         def take(message: Mapping[str, Any]) -> None:
@@ -170,11 +168,10 @@ class SshBackend:
                 kernels[key] = kernel_time(runs, samples.sizes(name))
             elif runs and isinstance(key, ChangeKey):
                 changes[key] = between_kernels(runs, samples.sizes(name))
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
         return HardwareProfile(
             target=target.name,
             rig=rig,
-            date=today,
+            date=today(),
             kernels=FrozenDict(kernels),
             changes=FrozenDict(changes),
             conditions=around.conditions(rounds=samples.n_rounds) if kernels or changes else (),
@@ -235,7 +232,7 @@ class SshBackend:
         """Hand on what the script says; whether it said that it was done."""
         done = False
         for line in talk.lines(silence_s=silence_s, deadline=deadline):
-            message = _parse(line)
+            message = message_of(line, MARKER, "the board")
             if "missing" in message:
                 raise self._missing(message)
             if "failed" in message:
@@ -281,29 +278,6 @@ class SshBackend:
             known_hosts=self.known_hosts,
             connect_timeout_s=self.connect_timeout_s,
         )
-
-
-def _model(key: KernelKey | ChangeKey, target: Target) -> bytes:
-    if isinstance(key, KernelKey):
-        model = kernel_model(key.signature, int8=key.precision != "fp32", scheme=target.scheme)
-    else:
-        model = change_model(key.shape, to_int8=key.change is Change.TO_INT8, scheme=target.scheme)
-    content: bytes = model.SerializeToString()
-    return content
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    """What the script said; empty for a line that is not the script's (a login greeting)."""
-    text = line.decode(errors="replace")
-    if not text.startswith(MARKER):
-        return {}
-    try:
-        message = json.loads(text[len(MARKER) :])
-    except ValueError as error:
-        raise DeviceError(f"the board sent a line that cannot be read: {error}") from None
-    if not isinstance(message, dict):
-        raise DeviceError("the board sent a line that cannot be read")
-    return message
 
 
 def _keep_board(message: Mapping[str, Any], boards: list[Board]) -> None:

@@ -6,7 +6,6 @@ input. Host keys are checked, as for boards.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from hawqsearch.core.target import Target
 from hawqsearch.errors import DeviceError
 from hawqsearch.hardware.board.address import check_interpreter
 from hawqsearch.hardware.board.connection import Connection
-from hawqsearch.hardware.board.conversation import conversation
+from hawqsearch.hardware.board.conversation import conversation, message_of
 from hawqsearch.hardware.cuda.wire import MARKER, Request, missing_rows, parse_profile
 
 __all__ = ["CudaSshBackend"]
@@ -124,7 +123,7 @@ class CudaSshBackend:
         with conversation(self._connection.command(_REMOTE), said) as talk:
             try:
                 for line in talk.lines(silence_s=self.silence_s, deadline=deadline):
-                    message = _parse(line)
+                    message = message_of(line, MARKER, "the GPU's machine")
                     if "failed" in message:
                         raise DeviceError(f"{self.host} cannot measure: {message['failed']}")
                     take(message)
@@ -161,20 +160,6 @@ class CudaSshBackend:
             known_hosts=self.known_hosts,
             connect_timeout_s=self.connect_timeout_s,
         )
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    """What the server said; empty for a line that is not its own (a login greeting)."""
-    text = line.decode(errors="replace")
-    if not text.startswith(MARKER):
-        return {}
-    try:
-        message = json.loads(text[len(MARKER) :])
-    except ValueError as error:
-        raise DeviceError(f"the GPU's machine sent a line that cannot be read: {error}") from None
-    if not isinstance(message, dict):
-        raise DeviceError("the GPU's machine sent a line that cannot be read")
-    return message
 
 
 def _keep_rig(message: dict[str, Any], rigs: list[Rig]) -> None:

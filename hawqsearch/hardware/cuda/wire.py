@@ -77,4 +77,5 @@ def parse_profile(text: str) -> HardwareProfile:
 
 def missing_rows(profile: HardwareProfile, asked: Sequence[KernelKey | ChangeKey]) -> int:
     """How many of the rows asked for it lacks."""
-    return sum(key not in profile.kernels and key not in profile.changes for key in asked)
+    known = profile.rows
+    return sum(key not in known for key in asked)

@@ -33,7 +33,7 @@ def survey_for(target: Target) -> Survey:
 
 
 def _missing_in(profile: HardwareProfile) -> str | None:
-    rows = (*profile.kernels.values(), *profile.changes.values())
+    rows = profile.rows.values()
     without = sum(row.energy is None for row in rows if row.origin == "measured")
     if not without:
         return None
