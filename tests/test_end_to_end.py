@@ -17,6 +17,7 @@ import hawqsearch
 from hawqsearch import api, pipeline
 from hawqsearch.api import Options
 from hawqsearch.cache import Cache
+from hawqsearch.comparison import compare
 from hawqsearch.core.budget import Budget
 from hawqsearch.core.frozen import FrozenDict
 from hawqsearch.core.outcome import Outcome
@@ -391,3 +392,14 @@ def test_shipped_tables_stand_for_one_thread_and_one_example() -> None:
         hawqsearch.search(
             net(), tiny.data(), target="arm-neon", budget="40% size", options=Options(threads=4)
         )
+
+
+def test_compare_prices_a_core_that_is_not_here_and_calls_nothing_measured() -> None:
+    arm, context = find_target("arm-neon"), Context()
+    space = SearchSpace(precisions=tuple(map(Precision.parse, ("fp32", "w8a8"))))
+    network = pipeline.open_network(net(), tiny.data(), arm, space, context=context)
+    rows = {row.name: row.as_json() for row in compare(network, {}, threads=1, context=context)}
+    assert set(rows) == {"fp32", "int8"}
+    for row in rows.values():
+        assert row["measured"]["latency_ms"] is None
+        assert row["predicted"]["latency_ms"] > 0
